@@ -1,0 +1,23 @@
+"""Errors that a user can act on. Each message says what was expected, what came, where, and what to do."""
+
+from __future__ import annotations
+
+
+class EvalsuiteError(Exception):
+    """Base of every error that evalsuite raises on purpose."""
+
+
+class ConfigError(EvalsuiteError, ValueError):
+    """An option or combination of options that cannot be honoured."""
+
+
+class DataError(EvalsuiteError, ValueError):
+    """Evaluation data that is missing, malformed, or of another schema. Names the file, row and field."""
+
+
+class ModelLoadError(EvalsuiteError, RuntimeError):
+    """A model or tokenizer that could not be loaded."""
+
+
+class RequestError(EvalsuiteError, ValueError):
+    """A request that no strategy can execute, such as an empty continuation."""
