@@ -1,0 +1,97 @@
+"""The clock that benchmarks are timed by, and how much of the work is timed.
+
+The clock synchronises the device before it is read, and can be paused while answers are graded and written, so that
+a round measures inference and nothing else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+ROUNDS = 3
+SLOW_SECONDS = 20.0
+"""A path that takes longer than this is timed once."""
+BASELINE_SECONDS = 1.5
+"""About how long the baseline may take in each round; its timing subset is cut to that."""
+MIN_TIMING_QUESTIONS = 8
+MAX_TIMING_QUESTIONS = 64
+
+
+def _nothing() -> None:
+    pass
+
+
+class Clock:
+    """Seconds spent outside `paused()`, read after the device has caught up."""
+
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+        self._now = now
+        self._synchronize: Callable[[], None] = _nothing
+        self._paused_seconds = 0.0
+
+    def __call__(self) -> float:
+        self._synchronize()
+        return self._now() - self._paused_seconds
+
+    @contextmanager
+    def following(self, synchronize: Callable[[], None]) -> Iterator[None]:
+        """Within, every reading first waits for the device by `synchronize`."""
+        before, self._synchronize = self._synchronize, synchronize
+        try:
+            yield
+        finally:
+            self._synchronize = before
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time spent within does not count. The device is drained first, so no work hides here."""
+        self._synchronize()
+        start = self._now()
+        try:
+            yield
+        finally:
+            self._paused_seconds += self._now() - start
+
+
+CLOCK = Clock()
+
+
+def seconds() -> float:
+    """pytest-benchmark's timer for every case: a module-level function, since it is named in the saved JSON."""
+    return CLOCK()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RoundPlan:
+    """How often a path is timed, and why."""
+
+    rounds: int
+    note: str
+    """Empty, or the sentence that reports a reduced number of rounds."""
+
+
+def plan_rounds(expected_seconds: float) -> RoundPlan:
+    """`ROUNDS` for a path that answers within `SLOW_SECONDS`, one for a slower one."""
+    if expected_seconds <= SLOW_SECONDS:
+        return RoundPlan(rounds=ROUNDS, note="")
+    return RoundPlan(rounds=1, note=f"1 round: about {expected_seconds:.0f} s each, more than {SLOW_SECONDS:.0f} s")
+
+
+def timing_question_count(seconds_per_question: float) -> int:
+    """How many questions the baseline answers in each round, so that it takes about `BASELINE_SECONDS`."""
+    wanted = int(BASELINE_SECONDS / max(seconds_per_question, 1e-9))
+    return min(max(wanted, MIN_TIMING_QUESTIONS), MAX_TIMING_QUESTIONS)
+
+
+def timing_subset(lengths: Mapping[str, int], count: int) -> list[str]:
+    """`count` ids spread evenly over the lengths (in tokens), so that their mean cost is that of all.
+
+    Sorted by length, cut into `count` equal slices, the middle of each slice taken: systematic sampling.
+    """
+    ordered = sorted(lengths, key=lambda question: (lengths[question], question))
+    if count >= len(ordered):
+        return ordered
+    return [ordered[(2 * index + 1) * len(ordered) // (2 * count)] for index in range(count)]

@@ -1,0 +1,119 @@
+"""What a run leaves on disk: one JSON line per question as it is answered, and a summary.
+
+    RESULTS/20260131-235959-nano-4711/
+        test_mmlu-padded.jsonl     one line a question, in the order answered
+        summary.json               one record a case, rewritten after each case
+
+Lines are flushed one by one and the summary replaces its predecessor in one step, so a killed run leaves what it had.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from evalsuite.errors import ConfigError
+from evalsuite.types import ChoiceScores, Graded, Outcome
+
+DEFAULT_FOLDER = ".evalsuite"
+
+
+class ResultsRun:
+    """One run's folder, made when this is made.
+
+    Raises:
+        ConfigError: the folder cannot be made or written to.
+    """
+
+    def __init__(self, folder: Path, *, label: str) -> None:
+        self.path = _make_run_folder(folder, label)
+        self._cases: dict[str, Mapping[str, Any]] = {}
+
+    def open_case(self, case: str) -> CaseLog:
+        """The JSON-lines file of one case; a case run twice starts its file anew."""
+        return CaseLog(self.path / f"{file_stem(case)}.jsonl")
+
+    def add_case(self, case: str, record: Mapping[str, Any]) -> None:
+        """Put the record of a finished case into summary.json."""
+        self._cases[case] = record
+        summary = {"run": self.path.name, "cases": self._cases}
+        part = self.path / "summary.json.part"
+        part.write_text(json.dumps(finite(summary), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        os.replace(part, self.path / "summary.json")
+
+
+class CaseLog:
+    """Appends answered questions to a file; a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: IO[str] = path.open("w", encoding="utf-8")
+
+    def write(self, outcome: Outcome, graded: Graded, *, prompt_hash: str, main_metric: str) -> None:
+        line = question_line(outcome, graded, prompt_hash=prompt_hash, main_metric=main_metric)
+        self._file.write(json.dumps(finite(line), ensure_ascii=False, allow_nan=False) + "\n")
+        self._file.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def question_line(outcome: Outcome, graded: Graded, *, prompt_hash: str, main_metric: str) -> dict[str, Any]:
+    """The fields of one line. `score` is None where the split has no published answers."""
+    if isinstance(outcome, ChoiceScores):
+        said: dict[str, Any] = {"logprobs": list(outcome.logprobs)}
+    else:
+        said = {"text": outcome.text, "tokens": len(outcome.token_ids), "finish_reason": outcome.finish_reason}
+    return {
+        "id": graded.id,
+        "group": graded.group,
+        "prompt_hash": prompt_hash,
+        **said,
+        "prediction": graded.prediction,
+        "gold": None if graded.gold is None else list(graded.gold),
+        "score": graded.scores.get(main_metric),
+        "scores": dict(graded.scores),
+    }
+
+
+def finite(value: Any) -> Any:
+    """The same value with NaN and infinities as the strings "nan", "inf", "-inf": JSON has no numbers for them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return value
+
+
+def file_stem(case: str) -> str:
+    """`test_mmlu[padded]` as a file name: `test_mmlu-padded`."""
+    return re.sub(r"[^\w.]+", "-", case).strip("-")
+
+
+def _make_run_folder(folder: Path, label: str) -> Path:
+    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{file_stem(label)}-{os.getpid()}"
+    run = folder / name
+    try:
+        run.mkdir(parents=True)
+        probe = run / "summary.json"
+        probe.write_text('{"run": "' + name + '", "cases": {}}\n', encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"results folder {folder}: expected a folder that can be written to, got {error.strerror or error}; "
+            "choose another with --results DIR"
+        ) from error
+    return run
