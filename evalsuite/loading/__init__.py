@@ -1,0 +1,7 @@
+"""One loader for every model: hub name, directory, checkpoint, the embedded nano, or a shape with random weights."""
+
+from evalsuite.loading.compiling import drop_compile
+from evalsuite.loading.loader import estimate_bytes, load, load_model
+from evalsuite.loading.report import LoadedModel, LoadReport
+
+__all__ = ["LoadReport", "LoadedModel", "drop_compile", "estimate_bytes", "load", "load_model"]

@@ -1,0 +1,210 @@
+"""Where a model's files are, and whether they are all there: checked before any weight is read."""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evalsuite.config import NANO_MODEL, InferenceConfig
+from evalsuite.errors import ModelLoadError
+
+SAFETENSORS = "model.safetensors"
+SAFETENSORS_INDEX = "model.safetensors.index.json"
+PICKLED = "pytorch_model.bin"
+PICKLED_INDEX = "pytorch_model.bin.index.json"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+_HUB_FILES = ("*.json", "*.txt", "*.model", "*.jinja", "*.safetensors")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """The directories that the parts of one model come from."""
+
+    config_dir: Path
+    weights_dir: Path
+    tokenizer_dir: Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Weights:
+    """The weight files of a directory, found whole."""
+
+    files: tuple[Path, ...]
+    elements: int
+    """Stored numbers; 0 for pickled files, which are not read ahead."""
+    file_bytes: int
+
+    def bytes_in(self, itemsize: int) -> int:
+        """Memory in bytes once loaded with `itemsize` bytes a number."""
+        return self.elements * itemsize if self.elements else self.file_bytes
+
+
+def find_source(config: InferenceConfig) -> Source:
+    """Resolve model and checkpoint to directories, downloading a hub model that is not cached.
+
+    Raises:
+        ModelLoadError: no such directory, no such hub model, or the hub cannot be reached.
+    """
+    base = _model_dir(config.model)
+    if config.checkpoint is None:
+        return Source(config_dir=base, weights_dir=base, tokenizer_dir=base)
+    checkpoint = Path(config.checkpoint).expanduser()
+    if not checkpoint.is_dir():
+        raise ModelLoadError(
+            f"checkpoint: no such directory: {checkpoint}. Give the directory that holds {SAFETENSORS} or its shards"
+        )
+    return Source(
+        config_dir=checkpoint if (checkpoint / "config.json").is_file() else base,
+        weights_dir=checkpoint,
+        tokenizer_dir=checkpoint if _holds_tokenizer(checkpoint) else base,
+    )
+
+
+def _model_dir(model: str) -> Path:
+    if model == NANO_MODEL:
+        return nano_dir()
+    local = Path(model).expanduser()
+    if local.is_dir():
+        return local
+    if local.is_file():
+        raise ModelLoadError(f"model: {model} is a file; give the directory that holds config.json and the weights")
+    if model.startswith((".", "/", "~")) or model.count("/") > 1 or "\\" in model:
+        raise ModelLoadError(f"model: no such directory: {model}. Check the path, or give a hub name such as Qwen/Qwen3-4B")
+    return _hub_dir(model)
+
+
+def nano_dir() -> Path:
+    """The embedded model's directory."""
+    directory = Path(__file__).resolve().parent.parent / "nano" / "model"
+    if not directory.is_dir():
+        raise ModelLoadError(f"the embedded model is missing: {directory}. Install evalsuite again, with its package data")
+    return directory
+
+
+def _hub_dir(name: str) -> Path:
+    """The local snapshot of hub model `name`; files in subfolders, and weights in a second format, are not fetched."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    def snapshot(*patterns: str) -> Path:
+        return Path(snapshot_download(name, allow_patterns=list(patterns), ignore_patterns=["*/*", "consolidated*"]))
+
+    try:
+        directory = snapshot(*_HUB_FILES)
+        if not any(directory.glob("*.safetensors")):
+            directory = snapshot(*_HUB_FILES, "*.bin")
+    except HFValidationError as error:
+        raise ModelLoadError(f"model: {name!r} is neither a directory here nor a valid hub name: {error}") from error
+    except OSError as error:  # every answer of the hub, and a hub that does not answer, derives from it
+        raise ModelLoadError(
+            f"model: {name!r} is no directory here, and the hub gave no such model: {_first_line(error)} "
+            "Check the spelling, log in for a gated model, or copy the model here and give its directory"
+        ) from error
+    return directory
+
+
+def _holds_tokenizer(directory: Path) -> bool:
+    return any((directory / name).is_file() for name in TOKENIZER_FILES)
+
+
+def find_weights(directory: Path) -> Weights:
+    """The weight files of `directory`, each shard present and of the length that its header promises.
+
+    Raises:
+        ModelLoadError: no weights, a missing shard, or a file cut short; names the file and both lengths.
+    """
+    if (directory / SAFETENSORS).is_file():
+        files = [directory / SAFETENSORS]
+    elif (directory / SAFETENSORS_INDEX).is_file():
+        files = _shards(directory / SAFETENSORS_INDEX)
+    elif (directory / PICKLED).is_file():
+        files = [directory / PICKLED]
+    elif (directory / PICKLED_INDEX).is_file():
+        files = _shards(directory / PICKLED_INDEX)
+    else:
+        raise ModelLoadError(
+            f"{directory}: expected {SAFETENSORS}, {SAFETENSORS_INDEX} or {PICKLED}, found none. "
+            "Download or copy the weights again"
+        )
+    elements = sum(_checked_elements(file) for file in files if file.suffix == ".safetensors")
+    return Weights(files=tuple(files), elements=elements, file_bytes=sum(file.stat().st_size for file in files))
+
+
+def _shards(index: Path) -> list[Path]:
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise ModelLoadError(f"{index}: expected an object `weight_map` of tensor names to files, found none")
+    files = [index.parent / name for name in sorted(set(weight_map.values()))]
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        raise ModelLoadError(
+            f"{index}: {len(missing)} of {len(files)} shards are missing: {_some(missing)}. Download or copy them again"
+        )
+    return files
+
+
+def _checked_elements(file: Path) -> int:
+    """Numbers stored in a safetensors file: 8 bytes little-endian header length, a JSON header, then the data."""
+    size = file.stat().st_size
+    header = read_header(file)
+    tensors = [entry for name, entry in header.items() if name != "__metadata__"]
+    data_bytes = max((entry["data_offsets"][1] for entry in tensors), default=0)
+    with file.open("rb") as stream:
+        (header_bytes,) = struct.unpack("<Q", stream.read(8))
+    expected = 8 + header_bytes + data_bytes
+    if size != expected:
+        raise ModelLoadError(
+            f"{file}: checkpoint truncated or damaged: its header promises {expected:,} bytes, the file has {size:,}. "
+            "Download or copy it again"
+        )
+    return sum(_product(entry["shape"]) for entry in tensors)
+
+
+def read_header(file: Path) -> dict[str, Any]:
+    """The JSON header of a safetensors file; ModelLoadError if the file ends before it does."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        prefix = stream.read(8)
+        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else None
+        if length is None or 8 + length > size:
+            raise ModelLoadError(
+                f"{file}: checkpoint truncated or damaged: the file has {size:,} bytes, too few for its header. "
+                "Download or copy it again"
+            )
+        try:
+            header: dict[str, Any] = json.loads(stream.read(length))
+        except ValueError as error:
+            raise ModelLoadError(f"{file}: not a safetensors file: its header is not JSON ({error})") from error
+    return header
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object; ModelLoadError that names the file if it is missing or something else."""
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelLoadError(f"{file}: no such file, and a model directory needs it") from error
+    except ValueError as error:
+        raise ModelLoadError(f"{file}: not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ModelLoadError(f"{file}: expected a JSON object, found {type(value).__name__}")
+    return value
+
+
+def _product(shape: list[int]) -> int:
+    total = 1
+    for length in shape:
+        total *= length
+    return total
+
+
+def _some(names: list[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _first_line(error: BaseException) -> str:
+    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return line if line.endswith(".") else line + "."
