@@ -1,0 +1,108 @@
+"""Runs strategies on a transformers model in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from evalsuite import generation, scoring
+from evalsuite.config import ExecutionOptions
+from evalsuite.encoding import encode_choices, encode_prompts
+from evalsuite.errors import ConfigError
+from evalsuite.generation.teacher_forcing import TeacherForced, teacher_force
+from evalsuite.measure.counters import WorkCounters
+from evalsuite.planning.prefix_tree import tree_size
+from evalsuite.planning.rows import shared_rows
+from evalsuite.runner import ModelRunner
+from evalsuite.types import (
+    ChoiceRequest,
+    ChoiceScores,
+    EncodedChoices,
+    EncodedPrompt,
+    Fallback,
+    Generation,
+    GenerationRequest,
+)
+
+if TYPE_CHECKING:
+    from evalsuite.loading import LoadedModel
+
+
+Strategy = TypeVar("Strategy")
+
+
+class TransformersEngine:
+    """One loaded model and one way to cut batches. Counters and fallbacks gather over its life."""
+
+    def __init__(self, loaded: LoadedModel, options: ExecutionOptions) -> None:
+        self.loaded = loaded
+        self.options = options
+        self._runner = ModelRunner(loaded, options)
+
+    def __enter__(self) -> TransformersEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the counting hook off the model."""
+        self._runner.close()
+
+    @property
+    def counters(self) -> WorkCounters:
+        return self._runner.counters
+
+    @property
+    def fallbacks(self) -> list[Fallback]:
+        """Steps down while running, such as a batch halved after running out of memory."""
+        return self._runner.fallbacks
+
+    def reset_counters(self) -> None:
+        self._runner.counters = WorkCounters()
+
+    def encode_choices(self, requests: Sequence[ChoiceRequest]) -> list[EncodedChoices]:
+        return encode_choices(self._runner.tokenizer, requests, window=self._runner.window)
+
+    def encode_prompts(self, requests: Sequence[GenerationRequest]) -> list[EncodedPrompt]:
+        return encode_prompts(self._runner.tokenizer, requests, window=self._runner.window)
+
+    def score(self, requests: Sequence[EncodedChoices], strategy: str) -> Iterator[ChoiceScores]:
+        """Log-probabilities of every choice, streamed in the order in which the strategy finishes them."""
+        run = _choose(scoring.STRATEGIES, strategy, "scoring")
+        yield from run(self._runner, requests)
+        fed = (row.input_ids for request in requests for row in shared_rows(request))
+        self.counters.add_required_work(tree_size(fed), rows_read=_rows_read(requests), shape=self._runner.shape)
+
+    def generate(self, requests: Sequence[EncodedPrompt], strategy: str) -> Iterator[Generation]:
+        """Greedy continuations, streamed in the order in which the strategy finishes them."""
+        run = _choose(generation.STRATEGIES, strategy, "generation")
+        prompts = {request.id: request.prompt_ids for request in requests}
+        fed, rows_read = [], 0
+        for outcome in run(self._runner, requests):
+            fed.append(prompts[outcome.id] + outcome.token_ids[:-1])
+            rows_read += len(outcome.token_ids)
+            yield outcome
+        self.counters.add_required_work(tree_size(fed), rows_read=rows_read, shape=self._runner.shape)
+
+    def teacher_force(self, prompts: Sequence[EncodedPrompt], answers: Sequence[Generation]) -> Iterator[TeacherForced]:
+        """Log-probabilities and top-2 gaps along given answers; matched by id."""
+        by_id = {prompt.id: prompt for prompt in prompts}
+        yield from teacher_force(self._runner, ((by_id[answer.id], answer) for answer in answers))
+
+    def synchronize(self) -> None:
+        self._runner.synchronize()
+
+
+def _rows_read(requests: Sequence[EncodedChoices]) -> int:
+    """Distinct positions whose logits are needed: choices that share a prefix share its rows."""
+    return sum(
+        len({choice[:k] for choice in request.continuation_ids for k in range(len(choice))}) for request in requests
+    )
+
+
+def _choose(table: Mapping[str, Strategy], name: str, kind: str) -> Strategy:
+    try:
+        return table[name]
+    except KeyError:
+        raise ConfigError(f"{kind} strategy: expected one of {', '.join(table)}; got {name!r}") from None

@@ -1,0 +1,220 @@
+"""Is an optimised path faithful to the reference? The rule, and what it found.
+
+A path is faithful when each of its predictions equals the reference's, except flips whose fp32 margin is
+below the noise. Those are counted and listed, never hidden.
+
+The noise belongs to the *reference*: the 99.9th percentile of its own absolute difference in log-probability
+between the run's dtype and fp32 on the same questions, capped at 0.25 nats. A path whose own 99th percentile
+of differences from the reference exceeds twice that is not faithful, flips or none: it computes something
+else, and has only been lucky.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from evalsuite.errors import ConfigError
+from evalsuite.types import ChoiceScores, Generation
+
+if TYPE_CHECKING:
+    from evalsuite.generation.teacher_forcing import TeacherForced
+
+NOISE_PERCENTILE = 99.9
+PATH_PERCENTILE = 99.0
+NOISE_CAP = 0.25
+"""Nats. Above it a dtype is too coarse to tell answers apart, and its flips are not excused."""
+NOISE_FLOOR = 1e-4
+"""Nats. What fp32 kernels differ by when shapes differ: a reference run in fp32 has no noise of its own to measure."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Flip:
+    """One question on which path and reference disagree."""
+
+    id: str
+    reference: str
+    path: str
+    margin: float | None
+    """fp32 log-probability of the reference's choice less that of the path's, as a distance; for generation
+    the top-2 gap at the first token that differs; None where no token choice explains the difference."""
+    excused: bool
+    """True when `margin` is below the noise: rounding may decide such a question either way."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """The comparison of one path with the reference."""
+
+    faithful: bool
+    compared: int
+    """Questions on which both were run."""
+    total: int
+    """Questions on which the path was run."""
+    flips: tuple[Flip, ...]
+    noise: float
+    """Nats; see the module's text."""
+    path_difference: float
+    """99th percentile of the path's absolute differences in log-probability from the reference, nats."""
+    reason: str
+    """Why it is not faithful; empty when it is."""
+
+    @property
+    def excused(self) -> int:
+        return sum(flip.excused for flip in self.flips)
+
+    def summary(self) -> str:
+        """One line for a table, e.g. `faithful, 256 of 14,042 compared, 1 flip below noise`."""
+        parts = ["faithful" if self.faithful else "NOT FAITHFUL", f"{self.compared:,} of {self.total:,} compared"]
+        if self.excused:
+            parts.append(f"{self.excused} flip{'s' * (self.excused > 1)} below noise")
+        if self.reason:
+            parts.append(self.reason)
+        return ", ".join(parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def compare_choices(
+    *,
+    reference: Mapping[str, ChoiceScores],
+    path: Mapping[str, ChoiceScores],
+    reference_fp32: Mapping[str, ChoiceScores],
+    total: int | None = None,
+) -> Verdict:
+    """Compare a scoring strategy with the reference, by request id.
+
+    Args:
+        reference: outcomes of the reference in the run's dtype, on the compared questions.
+        path: outcomes of the path; must hold every compared question, may hold more.
+        reference_fp32: the reference in fp32 on the same questions (the same mapping, when the run is in fp32).
+        total: questions in the path's whole run; its own number when left out.
+
+    Raises:
+        ConfigError: nothing to compare, or a compared question that the path or fp32 lacks.
+    """
+    _require_overlap(reference, path, reference_fp32)
+    noise = reference_noise(
+        difference
+        for id_, scores in reference.items()
+        for difference in _differences(scores.logprobs, reference_fp32[id_].logprobs)
+    )
+    differences = [d for id_, scores in reference.items() for d in _differences(scores.logprobs, path[id_].logprobs)]
+    flips = [
+        _choice_flip(scores, path[id_], reference_fp32[id_], noise)
+        for id_, scores in reference.items()
+        if scores.prediction != path[id_].prediction
+    ]
+    return _verdict(flips, differences, noise, len(reference), len(path) if total is None else total)
+
+
+def compare_generations(
+    *,
+    reference: Mapping[str, Generation],
+    path: Mapping[str, Generation],
+    reference_fp32: Mapping[str, TeacherForced],
+    total: int | None = None,
+) -> Verdict:
+    """Compare a generation strategy with the reference, by request id and by text.
+
+    Args:
+        reference_fp32: the reference's own answers, teacher-forced through the fp32 model.
+
+    Other arguments and errors are those of `compare_choices`. Log-probabilities are compared on the tokens up to
+    the first that differs; after it the two answer different questions.
+    """
+    _require_overlap(reference, path, reference_fp32)
+    noise = reference_noise(
+        difference
+        for id_, answer in reference.items()
+        for difference in _differences(answer.logprobs, reference_fp32[id_].logprobs)
+    )
+    differences: list[float] = []
+    flips = []
+    for id_, answer in reference.items():
+        shared = _shared_tokens(answer.token_ids, path[id_].token_ids)
+        differences += _differences(answer.logprobs[:shared], path[id_].logprobs[:shared])
+        if answer.text != path[id_].text:
+            flips.append(_text_flip(answer, path[id_], shared, reference_fp32[id_].gaps, noise))
+    return _verdict(flips, differences, noise, len(reference), len(path) if total is None else total)
+
+
+def reference_noise(differences: Iterable[float]) -> float:
+    """The noise in nats that absolute differences between a dtype and fp32 amount to, within floor and cap."""
+    return min(NOISE_CAP, max(NOISE_FLOOR, percentile(list(differences), NOISE_PERCENTILE)))
+
+
+def percentile(values: Sequence[float], q: float) -> float:
+    """The q-th percentile (nearest rank: a value that occurred); 0 for no values, NaN if any is NaN."""
+    if not values:
+        return 0.0
+    if any(math.isnan(value) for value in values):
+        return math.nan
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(q / 100 * len(ordered)) - 1)]
+
+
+def _verdict(flips: list[Flip], differences: list[float], noise: float, compared: int, total: int) -> Verdict:
+    path_difference = percentile(differences, PATH_PERCENTILE)
+    unexcused = sum(not flip.excused for flip in flips)
+    reasons = []
+    if unexcused:
+        reasons.append(f"{unexcused} answer{'s' * (unexcused > 1)} changed")
+    if not path_difference <= 2 * noise:  # so that NaN fails too
+        reasons.append(f"log-probabilities differ by {path_difference:.2g} (noise {noise:.2g})")
+    return Verdict(
+        faithful=not reasons,
+        compared=compared,
+        total=total,
+        flips=tuple(flips),
+        noise=noise,
+        path_difference=path_difference,
+        reason=" and ".join(reasons),
+    )
+
+
+def _choice_flip(reference: ChoiceScores, path: ChoiceScores, fp32: ChoiceScores, noise: float) -> Flip:
+    margin = abs(fp32.logprobs[reference.prediction] - fp32.logprobs[path.prediction])
+    return Flip(
+        id=reference.id,
+        reference=str(reference.prediction),
+        path=str(path.prediction),
+        margin=margin,
+        excused=margin < noise,
+    )
+
+
+def _text_flip(reference: Generation, path: Generation, shared: int, gaps: Sequence[float], noise: float) -> Flip:
+    # Past the shorter answer's end no token was chosen otherwise: it was cut, and rounding cannot do that.
+    chosen_otherwise = shared < min(len(reference.token_ids), len(path.token_ids))
+    margin = gaps[shared] if chosen_otherwise else None
+    return Flip(
+        id=reference.id,
+        reference=reference.text,
+        path=path.text,
+        margin=margin,
+        excused=margin is not None and margin < noise,
+    )
+
+
+def _shared_tokens(left: Sequence[int], right: Sequence[int]) -> int:
+    return next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
+
+
+def _differences(left: Sequence[float], right: Sequence[float]) -> list[float]:
+    return [abs(a - b) if a != b else 0.0 for a, b in zip(left, right, strict=True)]  # -inf equals itself
+
+
+def _require_overlap(reference: Mapping[str, object], path: Mapping[str, object], fp32: Mapping[str, object]) -> None:
+    if not reference:
+        raise ConfigError("nothing to compare: the reference answered no question; raise --reference-limit or --limit")
+    for name, other in (("path", path), ("fp32 reference", fp32)):
+        missing = sorted(reference.keys() - other.keys())
+        if missing:
+            raise ConfigError(
+                f"the {name} lacks {len(missing)} of {len(reference)} compared questions, the first is {missing[0]}; "
+                "run it on every question that the reference answered"
+            )

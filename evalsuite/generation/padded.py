@@ -1,0 +1,123 @@
+"""Many prompts at once: left-padded, sorted by length, each row stopping by itself and then leaving the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from transformers import DynamicCache
+
+from evalsuite.generation._finish import finish
+from evalsuite.generation.stopping import StopWatcher
+from evalsuite.padding import pad_left
+from evalsuite.planning.batches import batches_by_length
+from evalsuite.runner import ModelRunner
+from evalsuite.types import EncodedPrompt, Generation
+
+COMPACT_BELOW = 0.75
+"""Finished rows are cut out of the cache once so few rows are left: each cut copies the whole cache."""
+
+
+def generate(runner: ModelRunner, requests: Sequence[EncodedPrompt]) -> Iterator[Generation]:
+    """Generations batch by batch, longest first."""
+    batches = batches_by_length(
+        [len(request.prompt_ids) + request.max_new_tokens for request in requests],
+        token_budget=runner.options.token_budget,
+        batch_size=runner.options.batch_size,
+    )
+    watcher = StopWatcher(runner.tokenizer)
+    decode_batch = _with_cache if runner.options.kv_cache else _without_cache
+    yield from runner.run_batches(
+        ([requests[i] for i in batch] for batch in batches),
+        lambda batch: decode_batch(runner, [_Row(request=request, watcher=watcher) for request in batch]),
+        _tokens,
+    )
+
+
+def _tokens(batch: Sequence[EncodedPrompt]) -> int:
+    return len(batch) * max(len(request.prompt_ids) + request.max_new_tokens for request in batch)
+
+
+@dataclass(kw_only=True, slots=True)
+class _Row:
+    """One prompt on its way through a batch."""
+
+    request: EncodedPrompt
+    watcher: StopWatcher
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    done: bool = False
+
+    def take(self, token_id: int, logprob: float, eos_ids: frozenset[int]) -> None:
+        self.token_ids.append(token_id)
+        self.logprobs.append(logprob)
+        self.done = (
+            token_id in eos_ids
+            or len(self.token_ids) >= self.request.max_new_tokens
+            or self.watcher.stops(self.token_ids, self.request.stop)
+        )
+
+
+def _with_cache(runner: ModelRunner, rows: list[_Row]) -> list[Generation]:
+    """Prefill the prompts, then feed one token a row and step."""
+    batch = pad_left([row.request.prompt_ids for row in rows], pad_id=runner.pad_id, device=runner.device)
+    cache = DynamicCache(config=runner.model.config)
+    active = rows
+    input_ids, mask, positions = batch.input_ids, batch.attention_mask, batch.position_ids
+    runner.counters.padding_tokens += batch.padding_tokens
+    while True:
+        output = runner.forward(
+            input_ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        runner.counters.saw_kv_bytes(runner.shape.kv_bytes(len(active) * cache.get_seq_length()))
+        chosen = _choose(runner, active, output.logits[:, -1])
+        unfinished = [i for i, row in enumerate(active) if not row.done]
+        if not unfinished:
+            return [finish(runner, row.request, row.token_ids, row.logprobs) for row in rows]
+        positions = positions[:, -1:] + 1
+        if len(unfinished) <= COMPACT_BELOW * len(active):
+            keep = torch.tensor(unfinished, device=runner.device)
+            cache.batch_select_indices(keep)
+            active = [active[i] for i in unfinished]
+            chosen, positions = chosen[keep], positions[keep]
+            mask = None if mask is None else mask[keep]
+        runner.counters.padding_tokens += len(active) - len(unfinished)
+        input_ids = chosen[:, None]
+        if mask is not None:
+            mask = torch.cat([mask, mask.new_ones(len(active), 1)], dim=1)
+
+
+def _without_cache(runner: ModelRunner, rows: list[_Row]) -> list[Generation]:
+    """Compute every row's whole sequence again for each new token; finished rows leave at once."""
+    active = rows
+    while active:
+        sequences = [(*row.request.prompt_ids, *row.token_ids) for row in active]
+        batch = pad_left(sequences, pad_id=runner.pad_id, device=runner.device)
+        output = runner.forward(
+            batch.input_ids,
+            attention_mask=batch.attention_mask,
+            position_ids=batch.position_ids,
+            use_cache=False,
+            logits_to_keep=1,
+        )
+        runner.counters.padding_tokens += batch.padding_tokens
+        _choose(runner, active, output.logits[:, -1])
+        active = [row for row in active if not row.done]
+    return [finish(runner, row.request, row.token_ids, row.logprobs) for row in rows]
+
+
+def _choose(runner: ModelRunner, rows: Sequence[_Row], logits: torch.Tensor) -> torch.Tensor:
+    """Append each unfinished row's most probable token. logits: [rows, vocab]; returns the choices, [rows]."""
+    logprobs = torch.log_softmax(logits.float(), dim=-1)
+    best, chosen = logprobs.max(dim=-1)
+    both = torch.stack([best, chosen.to(best.dtype)]).tolist()  # one copy to the host; ids are exact below 2**24
+    for row, logprob, token_id in zip(rows, *both, strict=True):
+        if not row.done:
+            row.take(int(token_id), logprob, runner.eos_ids)
+    return chosen

@@ -1,0 +1,211 @@
+"""The model at work: counted forwards, and batches that survive running out of memory.
+
+Strategies talk to a `ModelRunner` and never to the model, so what they do is counted in one place.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+
+from evalsuite.config import ExecutionOptions
+from evalsuite.errors import RequestError
+from evalsuite.loading import drop_compile
+from evalsuite.measure.counters import ModelShape, WorkCounters
+from evalsuite.types import Fallback
+
+if TYPE_CHECKING:
+    from evalsuite.loading import LoadedModel
+
+logger = logging.getLogger("evalsuite")
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class ModelRunner:
+    """One loaded model, how to cut batches for it, and what it has done so far.
+
+    Use as a context manager, or call `close`, to take the counting hook off the model again.
+    """
+
+    def __init__(self, loaded: LoadedModel, options: ExecutionOptions) -> None:
+        self.loaded = loaded
+        self.model: Any = loaded.model
+        self.tokenizer: Any = loaded.tokenizer
+        self.options = options
+        self.device = torch.device(self.model.device)
+        self.shape = model_shape(self.model)
+        self.window = context_window(self.model)
+        self.eos_ids = frozenset(loaded.eos_token_ids)
+        # What stands in a padded position is masked, so any id does; the window of ids always holds 0.
+        self.pad_id = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else 0
+        self.counters = WorkCounters()
+        self.fallbacks: list[Fallback] = []
+        self._accepted = inspect.signature(type(self.model).forward).parameters
+        self._tokens_that_fit: int | None = None
+        self._hook = self.model.register_forward_hook(self._count, with_kwargs=True)
+
+    def __enter__(self) -> ModelRunner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._hook.remove()
+
+    def forward(self, input_ids: torch.Tensor, *, logits_to_keep: int = 0, **inputs: Any) -> Any:
+        """Run the model on `input_ids` [rows, tokens].
+
+        Args:
+            logits_to_keep: project only the last so many positions; 0 for all.
+            inputs: attention_mask [rows, cached + tokens], position_ids [rows, tokens], past_key_values,
+                use_cache. None values are left out, and position ids are left out for a model that has
+                none (ALiBi).
+
+        Returns:
+            The model's output; its `logits` are [rows, kept, vocab] in the model's dtype.
+        """
+        given = {name: value for name, value in inputs.items() if value is not None}
+        if "position_ids" not in self._accepted:
+            given.pop("position_ids", None)
+        if logits_to_keep and "logits_to_keep" in self._accepted:
+            given["logits_to_keep"] = logits_to_keep
+        output = self.model(input_ids=input_ids, **given)
+        if logits_to_keep:
+            output.logits = output.logits[:, -logits_to_keep:]
+        return output
+
+    def run_batches(
+        self,
+        batches: Iterable[Sequence[Item]],
+        compute: Callable[[Sequence[Item]], list[Result]],
+        tokens: Callable[[Sequence[Item]], int],
+    ) -> Iterator[Result]:
+        """Results of `compute` over `batches`, batch by batch.
+
+        A batch that runs out of memory is halved and run again, and later batches as large are halved
+        before they run; a compiled forward that fails is replaced by the eager one. Both are logged
+        once and recorded; no finished result is lost or computed twice.
+
+        Args:
+            tokens: size of a batch in tokens, padding included.
+
+        Raises:
+            RequestError: a single item does not fit into memory.
+        """
+        queue = deque(batches)
+        while queue:
+            batch = queue.popleft()
+            if self._tokens_that_fit is not None and len(batch) > 1 and tokens(batch) > self._tokens_that_fit:
+                queue.extendleft(reversed(_halves(batch)))
+                continue
+            failure: str | None = None
+            try:
+                with torch.inference_mode():
+                    results = compute(batch)
+            except torch._dynamo.exc.TorchDynamoException as error:
+                if not self._drop_compile(error):
+                    raise
+                queue.appendleft(batch)
+                continue
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                failure = _brief(error)
+            # Outside the handler, where the traceback no longer holds the tensors of the failed batch.
+            if failure is not None:
+                self._note_out_of_memory(batch, tokens(batch), failure)
+                queue.extendleft(reversed(_halves(batch)))
+                continue
+            yield from results
+
+    def synchronize(self) -> None:
+        """Wait until the device has done what it was asked."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+
+    def _count(self, _: object, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        input_ids = kwargs["input_ids"] if "input_ids" in kwargs else args[0]
+        self.counters.forward_passes += 1
+        self.counters.tokens_computed += input_ids.numel()
+        self.counters.logit_rows += output.logits.shape[:-1].numel()
+
+    def _note_out_of_memory(self, batch: Sequence[object], tokens: int, failure: str) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if len(batch) == 1:
+            raise RequestError(
+                f"out of memory on a single request of {tokens} tokens ({failure}); "
+                "use a smaller model or dtype, a shorter prompt, or a device with more memory"
+            )
+        self._tokens_that_fit = tokens // 2
+        if not any(fallback.what == "batch" for fallback in self.fallbacks):
+            fallback = Fallback(
+                what="batch",
+                asked=f"{len(batch)} rows, {tokens} tokens",
+                got=f"halved, to at most {self._tokens_that_fit} tokens",
+                reason=f"out of memory: {failure}",
+            )
+            self.fallbacks.append(fallback)
+            logger.warning("batch of %s: %s (%s)", fallback.asked, fallback.got, fallback.reason)
+
+    def _drop_compile(self, error: Exception) -> bool:
+        if self.loaded.report.got["torch_compile"] != "on":
+            return False
+        drop_compile(self.loaded, _brief(error))
+        return True
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device or the host's allocator ran out of memory."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
+
+
+def context_window(model: Any) -> int | None:
+    """Most positions that the model was built for; None where its configuration names no bound."""
+    config = model.config.get_text_config()
+    for name in ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx"):
+        value = getattr(config, name, None)
+        if isinstance(value, int) and value > 0:
+            return value
+    return None
+
+
+def model_shape(model: Any) -> ModelShape:
+    """Read the figures that cost formulas need off a transformers model."""
+    config = model.config.get_text_config()
+    heads = config.num_attention_heads
+    embeddings = {id(m.weight): m.weight for m in (model.get_input_embeddings(), model.get_output_embeddings()) if m}
+    return ModelShape(
+        layers=config.num_hidden_layers,
+        heads=heads,
+        kv_heads=getattr(config, "num_key_value_heads", None) or heads,
+        head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
+        hidden=config.hidden_size,
+        vocab=config.vocab_size,
+        body_parameters=sum(p.numel() for p in model.parameters()) - sum(w.numel() for w in embeddings.values()),
+        bytes_per_value=model.dtype.itemsize,
+    )
+
+
+def _halves(batch: Sequence[Item]) -> list[Sequence[Item]]:
+    middle = (len(batch) + 1) // 2
+    return [batch[:middle], batch[middle:]]
+
+
+def _brief(error: BaseException) -> str:
+    """The first two lines of a message: errors of compilers name the stage in one and the cause in the next."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2]) or type(error).__name__

@@ -1,0 +1,24 @@
+"""All choices of a question in one padded batch, question by question: what most evaluation code calls batching."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from evalsuite.planning.rows import ScoringRow, row_per_choice
+from evalsuite.runner import ModelRunner
+from evalsuite.scoring._padded_rows import score_rows
+from evalsuite.types import ChoiceScores, EncodedChoices
+
+
+def score(runner: ModelRunner, requests: Sequence[EncodedChoices]) -> Iterator[ChoiceScores]:
+    """Scores in input order."""
+    for request in requests:
+        scored: dict[int, float] = {}
+        rows = list(row_per_choice(request))
+        for choices in runner.run_batches([rows], lambda batch: score_rows(runner, batch), _tokens):
+            scored |= choices
+        yield ChoiceScores(id=request.id, logprobs=tuple(scored[i] for i in range(len(request.continuation_ids))))
+
+
+def _tokens(rows: Sequence[ScoringRow]) -> int:
+    return len(rows) * max(len(row.input_ids) for row in rows)

@@ -1,0 +1,159 @@
+"""Faults that evaluation code is known for, planted one by one: the checks must go red, and are green without them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from evalsuite import encoding
+from evalsuite.config import REFERENCE_STRATEGY, ExecutionOptions
+from evalsuite.engines.transformers import TransformersEngine
+from evalsuite.faithful import Verdict, compare_choices, compare_generations
+from evalsuite.generation import padded as padded_generation
+from evalsuite.padding import PaddedBatch
+from evalsuite.runner import ModelRunner
+from evalsuite.scoring import _padded_rows
+from evalsuite.types import ChoiceRequest, GenerationRequest
+from tests.tiny import ARCHITECTURES, tiny_loaded
+
+TEXTS = ["Hà Nội?", "Which of these rivers is the longest of all?", "a", "Thủ đô của Việt Nam là gì, và vì sao?"] * 2
+CHOICES = [
+    ChoiceRequest(id=str(i), context=f"{text} {i}\nAnswer:", continuations=(" A", " B", " C", " D"))
+    for i, text in enumerate(TEXTS)
+]
+PROMPTS = [GenerationRequest(id=str(i), prompt=f"{text} {i}", max_new_tokens=6) for i, text in enumerate(TEXTS)]
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def scoring_verdict(architecture: str, monkeypatch: pytest.MonkeyPatch, plant: Plant | None, strategy: str) -> Verdict:
+    with TransformersEngine(tiny_loaded(architecture), ExecutionOptions()) as engine:
+        reference = {o.id: o for o in engine.score(engine.encode_choices(CHOICES), REFERENCE_STRATEGY)}
+        if plant:
+            plant(monkeypatch)
+        path = {o.id: o for o in engine.score(engine.encode_choices(CHOICES), strategy)}
+    return compare_choices(reference=reference, path=path, reference_fp32=reference)
+
+
+def generation_verdict(architecture: str, monkeypatch: pytest.MonkeyPatch, plant: Plant | None) -> Verdict:
+    with TransformersEngine(tiny_loaded(architecture), ExecutionOptions()) as engine:
+        prompts = engine.encode_prompts(PROMPTS)
+        answers = list(engine.generate(prompts, REFERENCE_STRATEGY))
+        fp32 = {o.id: o for o in engine.teacher_force(prompts, answers)}
+        if plant:
+            plant(monkeypatch)
+        path = {o.id: o for o in engine.generate(prompts, "padded")}
+    return compare_generations(reference={o.id: o for o in answers}, path=path, reference_fp32=fp32)
+
+
+def right_padding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pad_right(rows: list[list[int]], *, pad_id: int, device: torch.device) -> PaddedBatch:
+        longest = max(map(len, rows))
+        ids = torch.tensor([list(row) + [pad_id] * (longest - len(row)) for row in rows], device=device)
+        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=device)
+        positions = torch.arange(longest, device=device).expand(len(rows), longest)
+        return PaddedBatch(input_ids=ids, attention_mask=mask, position_ids=positions, padding_tokens=1)
+
+    monkeypatch.setattr(_padded_rows, "pad_left", pad_right)
+    monkeypatch.setattr(padded_generation, "pad_left", pad_right)
+
+
+def mask_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Padding is attended to. (With no mask at all transformers reads sequence starts off the position ids, and is right.)"""
+    real = ModelRunner.forward
+
+    def forward(self: ModelRunner, input_ids: torch.Tensor, **inputs: Any) -> Any:
+        mask = inputs.get("attention_mask")
+        return real(self, input_ids, **(inputs | {"attention_mask": None if mask is None else torch.ones_like(mask)}))
+
+    monkeypatch.setattr(ModelRunner, "forward", forward)
+
+
+def positions_not_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Positions count from the start of the padded row, as if padding were text."""
+    real = _padded_rows.pad_left
+
+    def pad(rows: list[list[int]], *, pad_id: int, device: torch.device) -> PaddedBatch:
+        batch = real(rows, pad_id=pad_id, device=device)
+        positions = torch.arange(batch.input_ids.shape[1], device=device).expand_as(batch.input_ids)
+        return PaddedBatch(
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            position_ids=positions,
+            padding_tokens=batch.padding_tokens,
+        )
+
+    monkeypatch.setattr(_padded_rows, "pad_left", pad)
+    monkeypatch.setattr(padded_generation, "pad_left", pad)
+
+
+def choice_without_its_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = encoding._move_trailing_space
+
+    def stripped(request: ChoiceRequest) -> tuple[str, tuple[str, ...]]:
+        context, continuations = real(request)
+        return context, tuple(continuation.strip() for continuation in continuations)
+
+    monkeypatch.setattr(encoding, "_move_trailing_space", stripped)
+
+
+def output_sliced_at_input_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """New tokens are cut out of the padded row at the prompt's own length, so padding shifts them."""
+    real = padded_generation.finish
+
+    def finish(runner: ModelRunner, request: Any, token_ids: list[int], logprobs: list[float]) -> Any:
+        longest = max(len(p.prompt_ids) for p in encoding.encode_prompts(runner.tokenizer, PROMPTS, window=None))
+        row = [runner.pad_id] * (longest - len(request.prompt_ids)) + [*request.prompt_ids, *token_ids]
+        sliced = row[len(request.prompt_ids) :][: len(token_ids)]
+        return real(runner, request, sliced, logprobs)
+
+    monkeypatch.setattr(padded_generation, "finish", finish)
+
+
+SCORING_FAULTS: list[tuple[str, Plant, tuple[str, ...]]] = [
+    ("right padding", right_padding, ARCHITECTURES),
+    ("mask dropped", mask_dropped, ARCHITECTURES),
+    # Rotary positions are relative, so only absolute ones can show it: why a GPT-2 is among the models.
+    ("positions not restarted", positions_not_restarted, ("gpt2",)),
+    ("choice without its space", choice_without_its_space, ARCHITECTURES),
+]
+GENERATION_FAULTS: list[tuple[str, Plant, tuple[str, ...]]] = [
+    ("right padding", right_padding, ARCHITECTURES),
+    ("mask dropped", mask_dropped, ARCHITECTURES),
+    ("positions not restarted", positions_not_restarted, ("gpt2",)),
+    ("output sliced at input length", output_sliced_at_input_length, ARCHITECTURES),
+]
+
+
+def cases(faults: list[tuple[str, Plant, tuple[str, ...]]]) -> list[Any]:
+    return [
+        pytest.param(plant, architecture, id=f"{name}-{architecture}")
+        for name, plant, architectures in faults
+        for architecture in architectures
+    ]
+
+
+@pytest.mark.parametrize(("plant", "architecture"), cases(SCORING_FAULTS))
+def test_a_fault_in_scoring_goes_red(plant: Plant, architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not scoring_verdict(architecture, monkeypatch, plant, "padded").faithful
+
+
+@pytest.mark.parametrize(("plant", "architecture"), cases(GENERATION_FAULTS))
+def test_a_fault_in_generation_goes_red(plant: Plant, architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not generation_verdict(architecture, monkeypatch, plant).faithful
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("strategy", ["per_question", "padded"])
+def test_scoring_without_a_fault_is_green(architecture: str, strategy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    verdict = scoring_verdict(architecture, monkeypatch, None, strategy)
+    assert verdict.faithful, verdict.summary()
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_generation_without_a_fault_is_green(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    verdict = generation_verdict(architecture, monkeypatch, None)
+    assert verdict.faithful, verdict.summary()
