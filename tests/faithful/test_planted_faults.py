@@ -62,7 +62,7 @@ def right_padding(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def mask_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Padding is attended to. (With no mask at all transformers reads sequence starts off the position ids, and is right.)"""
+    """Padding is attended to. (With no mask at all, transformers reads where rows start off the position ids.)"""
     real = ModelRunner.forward
 
     def forward(self: ModelRunner, input_ids: torch.Tensor, **inputs: Any) -> Any:

@@ -26,7 +26,7 @@ continuations = st.lists(st.lists(token, min_size=1, max_size=3).map(tuple), min
 
 @st.composite
 def requests(draw: st.DrawFn) -> list[EncodedChoices]:
-    """Ragged questions: one-token prompts, equal prefixes, exact duplicates, two to ten choices of one to three tokens."""
+    """Ragged questions: one-token prompts, equal prefixes, duplicates, two to ten choices of one to three tokens."""
     prefix = draw(st.just(()) | tokens)
     bodies = draw(st.lists(st.tuples(tokens, continuations), min_size=1, max_size=5))
     bodies += draw(st.lists(st.sampled_from(bodies), max_size=2))
