@@ -22,6 +22,7 @@ PROBE_HEAD_DIM = 128
 """The head dimension that a probe uses unless told the model's own: some builds hold only 64 and 128."""
 
 _FLASH_MODULES = {"flash_attention_3": "flash_attn_interface", "flash_attention_2": "flash_attn"}
+_PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "flash-attn", "flash-attn-3", "triton")
 _FLASH_REMEDY = {
     "flash_attention_3": "install a FlashAttention-3 build whose distribution is named flash-attn-3",
     "flash_attention_2": "install evalsuite[flash]",
@@ -104,7 +105,7 @@ def compile_reason(device: str) -> str | None:
         return "torch.compile on the CPU needs a C++ compiler, and cl is not on the path"
     if kind == "cpu":
         found = any(shutil.which(name) for name in ("g++", "clang++", "c++", "cl", "icpx"))
-        return None if found else "torch.compile on the CPU needs a C++ compiler, and none of g++, clang++ is on the path"
+        return None if found else "torch.compile on the CPU needs a C++ compiler: none of g++, clang++ is on the path"
     if kind == "cuda":
         if not _importable("triton"):
             return "torch.compile on CUDA needs triton, which is not installed"
@@ -131,7 +132,8 @@ def _cpu_dtype_reason(dtype: str) -> str | None:
     import torch
 
     query = "_is_mkldnn_bf16_supported" if dtype == "bfloat16" else "_is_mkldnn_fp16_supported"
-    if not torch.backends.mkldnn.is_available():
+    mkldnn: Any = torch.backends.mkldnn  # untyped in torch
+    if not mkldnn.is_available():
         return f"this torch has no oneDNN, so {dtype} on the CPU would be emulated"
     if not getattr(torch.ops.mkldnn, query)():
         return f"this CPU has no {dtype} arithmetic that oneDNN can use"
@@ -232,7 +234,7 @@ def environment() -> dict[str, str]:
     import torch
 
     facts = {"python": platform.python_version(), "platform": platform.platform(), "processor": _processor()}
-    for package in ("torch", "transformers", "tokenizers", "datasets", "accelerate", "flash-attn", "flash-attn-3", "triton"):
+    for package in _PACKAGES:
         try:
             facts[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

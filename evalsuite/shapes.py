@@ -99,8 +99,9 @@ def random_model(config: Any, *, attention: str, dtype: str, device: str, seed: 
     from transformers import AutoModelForCausalLM
     from transformers.initialization import no_init_weights
 
+    auto: Any = AutoModelForCausalLM  # untyped in transformers
     with torch.device(device), no_init_weights():
-        model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype), attn_implementation=attention)
+        model = auto.from_config(config, dtype=getattr(torch, dtype), attn_implementation=attention)
     model.tie_weights()
     generator = torch.Generator(device=device).manual_seed(seed)
     with torch.no_grad():

@@ -55,7 +55,7 @@ def read_tokenizer(directory: Path) -> Any:
 
     if not any((directory / name).is_file() for name in TOKENIZER_FILES):
         raise ModelLoadError(
-            f"{directory}: tokenizer missing: expected tokenizer.json (or {', '.join(TOKENIZER_FILES[1:])}), found none. "
+            f"{directory}: tokenizer missing: expected one of {', '.join(TOKENIZER_FILES)}, found none. "
             "Copy the tokenizer files of the base model there"
         )
     try:

@@ -42,7 +42,8 @@ def attention_rungs(asked: str, device: str, dtype: str, *, head_dim: int) -> It
     """From the rung asked for downwards: (name, None) where the machine can run it, else (name, the reason).
 
     `auto` starts at the top. flex_attention is passed over unless it was asked for by name: every strategy that pads
-    hands it a new mask for each batch, and transformers then compiles for each new shape, which costs more than it saves.
+    hands it a new mask for each batch, and transformers then compiles for each new shape, which costs more than it
+    saves.
     """
     start = 0 if asked == "auto" else RUNGS.index(asked)
     for name in RUNGS[start:]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -16,6 +14,7 @@ from evalsuite.config import SHAPE_PREFIX, InferenceConfig
 from evalsuite.errors import ModelLoadError
 from evalsuite.loading import fingerprint, memory
 from evalsuite.loading.architecture import head_dim, read_config, read_tokenizer
+from evalsuite.loading.building import build_down_the_ladder, from_files, loads_through_host, quiet_progress
 from evalsuite.loading.compiling import compile_forward
 from evalsuite.loading.ladder import attention_rungs, resolve_device, resolve_dtype
 from evalsuite.loading.report import LoadedModel, LoadReport, StepsDown
@@ -39,6 +38,8 @@ class _Plan:
     """(attention, dtype, device) -> model with weights, on the device."""
     fingerprint: Callable[[str, str], str]
     """(dtype, device) -> twelve hex digits."""
+    passes_host: bool
+    """Read from files, and so perhaps by way of host memory, rather than drawn on the device."""
 
 
 def load_model(config: InferenceConfig) -> tuple[Any, Any, str]:
@@ -62,8 +63,11 @@ def load(config: InferenceConfig) -> LoadedModel:
     plan = _plan(config)
     _check_memory(plan, dtype, device)
     memory.reset_peak(device)
-    with _quiet_progress():
-        model, attention = _climb_down(plan, config, dtype, device, steps)
+    rungs = attention_rungs(config.attention, device, dtype, head_dim=head_dim(plan.model_config))
+    with quiet_progress():
+        model, attention = build_down_the_ladder(
+            lambda name: plan.build(name, dtype, device), rungs, asked=config.attention, path=plan.path, steps=steps
+        )
     _prepare(model)
     compiled = compile_forward(model, config, device, steps)
     notes = _settle_tokenizer(plan.tokenizer, model)
@@ -87,12 +91,14 @@ def load(config: InferenceConfig) -> LoadedModel:
     )
 
 
-def estimate_bytes(config: InferenceConfig) -> int:
-    """Device memory that the weights of `config` take, from file headers or figures alone, in bytes."""
-    itemsize = _itemsize(resolve_dtype(config, resolve_device(config, _ignored()), _ignored()))
-    if config.model.startswith(SHAPE_PREFIX) and config.checkpoint is None:
-        return shapes.get_shape(config.model).parameters * itemsize
-    return find_weights(find_source(config).weights_dir).bytes_in(itemsize)
+def estimate_bytes(config: InferenceConfig) -> tuple[str, int]:
+    """(device, bytes) that the weights of `config` would take, from figures or file headers; raises as `load` does."""
+    steps = StepsDown(strict=config.strict_config, quiet=True)
+    device = resolve_device(config, steps)
+    itemsize = _itemsize(resolve_dtype(config, device, steps))
+    if config.model.startswith(SHAPE_PREFIX):
+        return device, shapes.get_shape(config.model).parameters * itemsize
+    return device, find_weights(find_source(config).weights_dir).bytes_in(itemsize)
 
 
 def _plan(config: InferenceConfig) -> _Plan:
@@ -119,8 +125,9 @@ def _plan_shape(config: InferenceConfig) -> _Plan:
             model_config, attention=attention, dtype=dtype, device=device, seed=config.seed
         ),
         fingerprint=lambda dtype, device: fingerprint.of_facts(
-            {"shape": config.model, "seed": config.seed, "dtype": dtype, "drawn_on": torch.device(device).type}
+            {**asdict(shape), "seed": config.seed, "dtype": dtype, "drawn_on": torch.device(device).type}
         ),
+        passes_host=False,
     )
 
 
@@ -133,111 +140,25 @@ def _plan_files(config: InferenceConfig) -> _Plan:
         model_config=model_config,
         tokenizer=read_tokenizer(source.tokenizer_dir),
         bytes_in=weights.bytes_in,
-        build=lambda attention, dtype, device: _from_files(source.weights_dir, model_config, attention, dtype, device),
+        build=lambda attention, dtype, device: from_files(source.weights_dir, model_config, attention, dtype, device),
         fingerprint=lambda dtype, device: fingerprint.of_files(
             source.config_dir / "config.json", weights.files, source.tokenizer_dir
         ),
+        passes_host=True,
     )
-
-
-def _from_files(directory: Path, model_config: Any, attention: str, dtype: str, device: str) -> Any:
-    """from_pretrained, then onto the device; straight onto it where accelerate is there to do so."""
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import is_accelerate_available
-
-    placed = {"device_map": {"": device}} if is_accelerate_available() and device != "cpu" else {}
-    model, info = AutoModelForCausalLM.from_pretrained(
-        str(directory),
-        config=model_config,
-        dtype=getattr(torch, dtype),
-        attn_implementation=attention,
-        output_loading_info=True,
-        local_files_only=True,
-        **placed,
-    )
-    for kind in ("missing", "unexpected"):
-        names = sorted(info[f"{kind}_keys"])
-        if names:
-            shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-            raise ModelLoadError(
-                f"{directory}: {len(names)} weights are {kind}: {shown}. "
-                f"They do not fit {type(model).__name__} as its config.json describes it; use the config.json they were saved with"
-            )
-    return model.to(device)
-
-
-def _climb_down(plan: _Plan, config: InferenceConfig, dtype: str, device: str, steps: StepsDown) -> tuple[Any, str]:
-    """Build with the first attention that the machine, transformers and a trial forward all accept: (model, its name).
-
-    The load itself is inside the loop, since it is the load that fails when a kernel is missing.
-    """
-    explicit = config.attention != "auto"
-    refused: list[tuple[str, str]] = []
-
-    def step(name: str, reason: str, below: str) -> None:
-        steps.take("attention", asked=name, got=below, reason=reason, explicit=explicit)
-
-    model: Any = None
-    for name, unable in attention_rungs(config.attention, device, dtype, head_dim=head_dim(plan.model_config)):
-        reason = unable
-        if reason is None:
-            try:
-                model = plan.build(name, dtype, device) if model is None else _switched(model, name)
-                _trial_forward(model)
-            except Exception as error:
-                reason = _attention_failure(error, plan.path)
-        if reason is None:
-            for (above, why), below in zip(refused, [*(above for above, _ in refused[1:]), name], strict=True):
-                step(above, why, below)
-            return model, name
-        refused.append((name, reason))
-    raise ModelLoadError(
-        f"{plan.path}: no attention implementation runs this model: "
-        + "; ".join(f"{name}: {reason}" for name, reason in refused)
-    )
-
-
-def _switched(model: Any, attention: str) -> Any:
-    model.set_attn_implementation(attention)
-    return model
-
-
-def _trial_forward(model: Any) -> None:
-    """Two rows of different length, as strategies pad them: what fails here would fail in every batch."""
-    device = next(model.parameters()).device
-    ids = torch.zeros(2, 4, dtype=torch.long, device=device)  # [rows, tokens]
-    mask = torch.tensor([[1, 1, 1, 1], [0, 0, 1, 1]], device=device)
-    training = model.training
-    with torch.inference_mode():
-        model.eval()(input_ids=ids, attention_mask=mask, use_cache=False)
-    model.train(training)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def _attention_failure(error: Exception, path: str) -> str:
-    """One line for a failure that another attention may cure; raises ModelLoadError for the others."""
-    if isinstance(error, ModelLoadError):
-        raise error
-    line = next(iter(str(error).strip().splitlines()), "")[:300]
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        raise ModelLoadError(
-            f"{path}: not enough memory while loading: {line} Free the device, or use a smaller model or dtype"
-        ) from error
-    words = ("attention", "attn", "flash", "sdpa", "flex")
-    if isinstance(error, ImportError) or any(word in str(error).lower() for word in words):
-        return f"{type(error).__name__}: {line}"
-    raise ModelLoadError(f"{path}: the weights do not load: {type(error).__name__}: {line}") from error
 
 
 def _check_memory(plan: _Plan, dtype: str, device: str) -> None:
+    """Refuse weights that cannot fit before reading them; host memory too, where they pass through it."""
     needed = int(plan.bytes_in(_itemsize(dtype)) * WORKING_MARGIN)
-    free = memory.free_bytes(device)
-    if free is not None and needed > free:
-        raise ModelLoadError(
-            f"{plan.path}: not enough memory: {dtype} weights need {_gib(needed)}, {device} has {_gib(free)} free. "
-            "Free the device, or use a smaller model, dtype or another device"
-        )
+    through_host = plan.passes_host and loads_through_host(device)
+    for place in dict.fromkeys((device, "cpu")) if through_host else (device,):
+        free = memory.free_bytes(place)
+        if free is not None and needed > free:
+            raise ModelLoadError(
+                f"{plan.path}: not enough memory: {dtype} weights need {_gib(needed)}, {place} has {_gib(free)} free. "
+                "Free the device, or use a smaller model, a smaller dtype or another device"
+            )
 
 
 def _prepare(model: Any) -> None:
@@ -270,13 +191,10 @@ def _settle_tokenizer(tokenizer: Any, model: Any) -> list[str]:
 
 
 def _eos_token_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
-    settings = getattr(model, "generation_config", None)
-    ids = getattr(settings, "eos_token_id", None)
-    if ids is None:
-        ids = tokenizer.eos_token_id
-    if ids is None:
-        return ()
-    return tuple(int(token) for token in ids) if isinstance(ids, (list, tuple)) else (int(ids),)
+    """Those of the generation config (one or a list), then the tokenizer's own: tuning often changes only one."""
+    configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    ids = list(configured) if isinstance(configured, (list, tuple)) else [configured]
+    return tuple(dict.fromkeys(int(token) for token in (*ids, tokenizer.eos_token_id) if token is not None))
 
 
 def _knobs(device: str, dtype: str, attention: str, compiled: bool, low_cpu_mem_usage: bool) -> dict[str, str]:
@@ -295,22 +213,3 @@ def _itemsize(dtype: str) -> int:
 
 def _gib(count: int) -> str:
     return f"{count / 2**30:.1f} GiB"
-
-
-def _ignored() -> StepsDown:
-    """A collector whose steps nobody reads: for questions that load nothing."""
-    return StepsDown(strict=False)
-
-
-@contextmanager
-def _quiet_progress() -> Iterator[None]:
-    """Without transformers' progress bars, which would break into a benchmark's table."""
-    from transformers.utils import logging as transformers_logging
-
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()

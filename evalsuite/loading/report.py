@@ -75,6 +75,8 @@ class StepsDown:
     """Collects the steps down of one load, and refuses them where the configuration is strict."""
 
     strict: bool
+    quiet: bool = False
+    """For a question that loads nothing: collect, do not log."""
     taken: list[Fallback] = field(default_factory=list)
 
     def take(self, what: str, *, asked: str, got: str, reason: str, explicit: bool = True) -> None:
@@ -84,14 +86,11 @@ class StepsDown:
             ConfigError: the request was explicit and the configuration is strict.
         """
         if explicit and self.strict:
-            option = "compile" if what == "torch_compile" else what
-            raise ConfigError(
-                f"{what}: {asked} cannot be had: {reason}. Ask for --{option} {got}, or leave out --strict-config"
-                if what != "torch_compile"
-                else f"{what} cannot be had: {reason}. Leave out --compile, or leave out --strict-config"
-            )
+            instead = "Leave out --compile" if what == "torch_compile" else f"Ask for --{what} {got}"
+            raise ConfigError(f"{what}: {asked} cannot be had: {reason}. {instead}, or leave out --strict-config")
         self.taken.append(Fallback(what=what, asked=asked, got=got, reason=reason))
-        log_once(logging.WARNING if explicit else logging.INFO, f"{what}: {asked} -> {got}: {reason}")
+        if not self.quiet:
+            log_once(logging.WARNING if explicit else logging.INFO, f"{what}: {asked} -> {got}: {reason}")
 
 
 @cache

@@ -72,7 +72,9 @@ def _model_dir(model: str) -> Path:
     if local.is_file():
         raise ModelLoadError(f"model: {model} is a file; give the directory that holds config.json and the weights")
     if model.startswith((".", "/", "~")) or model.count("/") > 1 or "\\" in model:
-        raise ModelLoadError(f"model: no such directory: {model}. Check the path, or give a hub name such as Qwen/Qwen3-4B")
+        raise ModelLoadError(
+            f"model: no such directory: {model}. Check the path, or give a hub name such as Qwen/Qwen3-4B"
+        )
     return _hub_dir(model)
 
 
@@ -80,7 +82,9 @@ def nano_dir() -> Path:
     """The embedded model's directory."""
     directory = Path(__file__).resolve().parent.parent / "nano" / "model"
     if not directory.is_dir():
-        raise ModelLoadError(f"the embedded model is missing: {directory}. Install evalsuite again, with its package data")
+        raise ModelLoadError(
+            f"the embedded model is missing: {directory}. Install evalsuite again, with its package data"
+        )
     return directory
 
 
@@ -141,7 +145,7 @@ def _shards(index: Path) -> list[Path]:
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         raise ModelLoadError(
-            f"{index}: {len(missing)} of {len(files)} shards are missing: {_some(missing)}. Download or copy them again"
+            f"{index}: {len(missing)} of {len(files)} shards are missing: {some(missing)}. Download or copy them again"
         )
     return files
 
@@ -201,7 +205,8 @@ def _product(shape: list[int]) -> int:
     return total
 
 
-def _some(names: list[str], most: int = 4) -> str:
+def some(names: list[str], most: int = 4) -> str:
+    """The first few of `names`, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 

@@ -1,0 +1,158 @@
+"""Builds the model with the first attention that works: the load itself is what is tried, rung by rung."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+
+from evalsuite.errors import ConfigError, ModelLoadError
+from evalsuite.loading.report import StepsDown
+from evalsuite.loading.sources import some
+
+_ATTENTION_WORDS = ("attention", "attn", "flash", "sdpa")
+
+
+def build_down_the_ladder(
+    build: Callable[[str], Any],
+    rungs: Iterable[tuple[str, str | None]],
+    *,
+    asked: str,
+    path: str,
+    steps: StepsDown,
+) -> tuple[Any, str]:
+    """Build with the first attention that the machine, transformers and a trial forward all accept.
+
+    Args:
+        build: attention name -> model with its weights. Called once; a model that is built changes rungs in place.
+        rungs: (name, why the machine cannot run it or None), best first.
+        asked: the configuration's attention; every rung but this one is stepped over silently (at level INFO).
+        path: where the model comes from, for messages.
+
+    Returns:
+        (model, attention name).
+
+    Raises:
+        ModelLoadError: the weights do not load for a reason that no attention cures, or no rung is left.
+        ConfigError: `asked` names a rung that does not work, and the configuration is strict.
+    """
+    refused: dict[str, str] = {}
+    model: Any = None
+    for name, unable in rungs:
+        reason = unable
+        if reason is None:
+            try:
+                model = build(name) if model is None else _switched(model, name)
+            except Exception as error:
+                reason = _attention_failure(error, path)
+        if reason is None and (reason := _trial_failure(model, path)) is None:
+            for above, why in refused.items():
+                steps.take("attention", asked=above, got=name, reason=why, explicit=above == asked)
+            return model, name
+        if steps.strict and name == asked:
+            raise ConfigError(
+                f"attention: {name} cannot be had: {reason}. Ask for --attention auto, or leave out --strict-config"
+            )
+        refused[name] = reason
+    raise ModelLoadError(
+        f"{path}: no attention implementation runs this model: "
+        + "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+    )
+
+
+def from_files(directory: Path, model_config: Any, attention: str, dtype: str, device: str) -> Any:
+    """from_pretrained, onto `device`; ModelLoadError naming weights that are missing, left over or of another shape."""
+    from transformers import AutoModelForCausalLM
+
+    auto: Any = AutoModelForCausalLM  # untyped in transformers
+    placed = {} if loads_through_host(device) else {"device_map": {"": device}}
+    model, info = auto.from_pretrained(
+        str(directory),
+        config=model_config,
+        dtype=getattr(torch, dtype),
+        attn_implementation=attention,
+        output_loading_info=True,
+        local_files_only=True,
+        **placed,
+    )
+    for kind in ("missing", "unexpected"):
+        names = sorted(info[f"{kind}_keys"])
+        if names:
+            raise ModelLoadError(
+                f"{directory}: {len(names)} weights are {kind}: {some(names)}. They do not fit {type(model).__name__} "
+                "as its config.json describes it; use the config.json that they were saved with"
+            )
+    return model.to(device)
+
+
+def loads_through_host(device: str) -> bool:
+    """True where transformers reads weights into host memory first: for the CPU, and wherever accelerate is missing."""
+    from transformers.utils.import_utils import is_accelerate_available
+
+    return device == "cpu" or not is_accelerate_available()
+
+
+@contextmanager
+def quiet_progress() -> Iterator[None]:
+    """Without transformers' progress bars, which would break into a benchmark's table."""
+    import transformers
+
+    transformers_logging: Any = transformers.utils.logging  # untyped
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
+def _switched(model: Any, attention: str) -> Any:
+    model.set_attn_implementation(attention)
+    return model
+
+
+def _trial_failure(model: Any, path: str) -> str | None:
+    """Why a forward over two rows of different length fails, or None: what fails here would fail in every batch."""
+    device = next(model.parameters()).device
+    ids = torch.zeros(2, 4, dtype=torch.long, device=device)  # [rows, tokens]
+    mask = torch.tensor([[1, 1, 1, 1], [0, 0, 1, 1]], device=device)
+    try:
+        with torch.inference_mode():
+            model.eval()(input_ids=ids, attention_mask=mask, use_cache=False)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        _raise_out_of_memory(error, path)
+    except Exception as error:  # a kernel may raise anything; the next rung shows whether the kernel was at fault
+        return f"a trial forward fails: {type(error).__name__}: {_first_line(error)}"
+    return None
+
+
+def _attention_failure(error: Exception, path: str) -> str:
+    """One line for a failed build that another attention may cure; raises ModelLoadError for any other failure."""
+    if isinstance(error, ModelLoadError):
+        raise error
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        _raise_out_of_memory(error, path)
+    named = any(word in str(error).lower() for word in _ATTENTION_WORDS)
+    if isinstance(error, ImportError) or (isinstance(error, ValueError) and named):
+        return f"{type(error).__name__}: {_first_line(error)}"
+    raise ModelLoadError(
+        f"{path}: the weights do not load: {type(error).__name__}: {_first_line(error)}. "
+        "Check that config.json belongs to them, or copy them again"
+    ) from error
+
+
+def _raise_out_of_memory(error: BaseException, path: str) -> NoReturn:
+    raise ModelLoadError(
+        f"{path}: not enough memory while loading: {_first_line(error)}. "
+        "Free the device, or use a smaller model, a smaller dtype or another device"
+    ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), "")[:300].rstrip(".")
