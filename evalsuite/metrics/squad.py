@@ -49,9 +49,9 @@ REFUSALS = (
 
 def normalise_answer(text: str) -> str:
     """Folded, `_` to a space, punctuation deleted (ASCII's and every Unicode P category), blanks squeezed."""
-    text = fold(text).replace("_", " ")
+    text = unicodedata.normalize("NFC", text).replace("_", " ")
     text = "".join(c for c in text if c not in string.punctuation and unicodedata.category(c)[0] != "P")
-    return " ".join(text.split())
+    return " ".join(fold(text).split())
 
 
 _REFUSALS = frozenset(map(normalise_answer, REFUSALS))

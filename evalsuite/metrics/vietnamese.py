@@ -16,7 +16,8 @@ _TONED = {
     )
     for accented, toned in zip(accents, tones, strict=True)
 }
-_TONE_PLACE = re.compile("|".join(_TONED))
+# Not before a combining mark: it belongs to the vowel that would lose its tone.
+_TONE_PLACE = re.compile(f"(?:{'|'.join(_TONED)})(?![\u0300-\u036f])")
 
 
 def fold(text: str) -> str:

@@ -83,6 +83,8 @@ def label_state(question: str) -> str | None:
     if len(set(lines)) < len(lines):
         return "choice labels doubled"
     anywhere = [a or b for a, b in _ANY_LABEL.findall(question)]
+    if not anywhere:
+        return "no labelled choice"
     return "choices share a line" if set(anywhere) >= set(LETTERS) else "choice label missing"
 
 
