@@ -1,7 +1,8 @@
 """MMLU (Hendrycks et al. 2021), as released (a CSV per subject) or from the hub (`cais/mmlu`).
 
 Prompts are those of lm-evaluation-harness 0.4.13's `mmlu` task, character for character: the question is
-stripped, the choices are not.
+stripped, the choices are not. One exception, which the released data does not meet: a dev row with the very
+text of the scored question is not shown as its shot.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def test_shots_are_the_first_dev_rows_of_the_subject_only(tmp_path: Path) -> Non
     write_mmlu(tmp_path, "dev", "art", [("art", "a", "b", "c", "d", "C")])
     (request,) = MMLU.requests(MMLU.read(directory(tmp_path), shots=2), Prompting(shots=2))
     body = "\nA. a\nB. b\nC. c\nD. d\nAnswer:"
-    description, *shots, question = request.context.split("\n\n")
+    _, *shots, question = request.context.split("\n\n")
     assert shots == [f"law 0{body} C", f"law 1{body} C"]
     assert question.startswith("Which is red?") and question.endswith("Answer:")
 
@@ -49,7 +50,7 @@ def test_none_and_bare_numbers_are_text(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("terminator", ["\n", "\r\n"], ids=["lf", "crlf"])
 def test_quoted_cells_span_lines_and_either_line_end_ends_a_row(tmp_path: Path, terminator: str) -> None:
-    rows = [("One\ntwo, \"three\"?", "a", "b", "c", "d", "A"), ROW]
+    rows = [('One\ntwo, "three"?', "a", "b", "c", "d", "A"), ROW]
     write_mmlu(tmp_path, "test", "law", rows, terminator)
     first, second = MMLU.read(directory(tmp_path)).examples
     assert first.body.startswith('One\ntwo, "three"?\nA. a')
@@ -79,7 +80,9 @@ def test_the_task_folder_itself_is_accepted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        pytest.param(("q", "a", "b", "c", "d", "E"), "row 2, field 'answer': expected a letter A-D, got 'E'", id="gold"),
+        pytest.param(
+            ("q", "a", "b", "c", "d", "E"), "row 2, field 'answer': expected a letter A-D, got 'E'", id="gold"
+        ),
         pytest.param(("q", "a", "b", "c", "B"), "row 2: expected 6 fields", id="columns"),
     ],
 )
@@ -96,12 +99,27 @@ def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
 
 
 def test_missing_files_and_splits_say_what_was_expected(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="expected test/SUBJECT_test.csv"):
+    with pytest.raises(DataError, match=r"expected test/SUBJECT_test\.csv"):
         MMLU.read(directory(tmp_path))
     with pytest.raises(DataError, match="no such directory"):
         MMLU.read(directory(tmp_path / "nowhere"))
     with pytest.raises(ConfigError, match="expected split test, val, dev"):
         MMLU.read(directory(tmp_path), split="train")
+
+
+def test_five_shot_prompts_of_the_whole_test_set_take_under_two_seconds(tmp_path: Path) -> None:
+    for number in range(57):
+        write_mmlu(
+            tmp_path, "test", f"s{number}", [(f"{n} " + "word " * 80, "a", "b", "c", "d", "A") for n in range(247)]
+        )
+        write_mmlu(
+            tmp_path, "dev", f"s{number}", [(f"shot {n} " + "word " * 80, "a", "b", "c", "d", "A") for n in range(5)]
+        )
+    data = MMLU.read(directory(tmp_path), shots=5)
+    start = time.perf_counter()
+    requests = MMLU.requests(data, Prompting(shots=5))
+    assert time.perf_counter() - start < 2.0
+    assert len(requests) == 57 * 247
 
 
 def test_shots_that_were_not_read_are_refused(tmp_path: Path) -> None:
