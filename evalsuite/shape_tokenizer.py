@@ -35,6 +35,7 @@ PIECES = (
 _BYTE_COST = 3.0
 """Against 1 for any other entry: bytes are the last resort."""
 
+
 def _each(text: str) -> list[str]:
     return text.split()
 
@@ -135,7 +136,7 @@ _TONES = ("", "\u0300", "\u0301", "\u0309", "\u0303", "\u0323")
 _TONES_OF_STOPS = ("\u0301", "\u0323")
 """A rime that ends in c, ch, p or t takes the rising or the heavy tone only."""
 _PUNCTUATION = _each("! \" # $ % & ' ( ) * + , - . / : ; < = > ? @ [ \\ ] ^ _ ` { | } ~ – — ‘ ’ “ ” … × ÷ ° ·")
-_PUNCTUATION_RUNS = _each("... .. -- --- ---- __ ___ ____ _____ ______ ________ () ). ), .) .\" ,\" ?\" \". \", :// **")
+_PUNCTUATION_RUNS = _each('... .. -- --- ---- __ ___ ____ _____ ______ ________ () ). ), .) ." ," ?" ". ", :// **')
 
 
 @lru_cache(maxsize=1)

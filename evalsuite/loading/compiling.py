@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from typing import Any
 
 import torch
@@ -24,7 +25,15 @@ def compile_forward(model: Any, config: InferenceConfig, device: str, steps: Ste
     if reason is not None:
         steps.take("torch_compile", asked="on", got="off", reason=reason)
         return False
-    model.forward = torch.compile(model.forward, dynamic=True)
+    try:
+        with warnings.catch_warnings():
+            # Importing its own compiler makes torch warn of its own deprecated parts.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            compiled = torch.compile(model.forward, dynamic=True)
+    except Exception as error:  # no backend, an unsupported Python: torch raises many kinds
+        steps.take("torch_compile", asked="on", got="off", reason=f"{type(error).__name__}: {error}")
+        return False
+    model.forward = compiled
     return True
 
 

@@ -1,0 +1,97 @@
+"""`torch.compile` wraps the forward, not the module, and can be dropped with its reason."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+
+from evalsuite import capability
+from evalsuite.config import InferenceConfig
+from evalsuite.errors import ConfigError
+from evalsuite.loading import LoadedModel, drop_compile, load
+from tests.loading.conftest import SaveModel
+
+
+@pytest.fixture
+def compiled_with(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """torch.compile replaced by a forward that fails at its first call; the options that it was given."""
+    calls: list[dict[str, object]] = []
+
+    def broken(forward: object, **options: object) -> object:
+        calls.append(options)
+
+        def call(*_: object, **__: object) -> None:
+            raise RuntimeError("the compiler crashed")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", broken)
+    return calls
+
+
+def load_compiled(save_model: SaveModel, **changes: object) -> LoadedModel:
+    config = InferenceConfig(model=str(save_model()), device="cpu", dtype="float32", torch_compile=True)
+    return load(config.replace(**changes))
+
+
+def test_a_compiled_forward_is_used_and_the_module_stays_itself(
+    save_model: SaveModel, compiled_with: list[dict[str, object]]
+) -> None:
+    loaded = load_compiled(save_model)
+    assert loaded.report.got["torch_compile"] == "on"
+    assert compiled_with == [{"dynamic": True}]
+    assert type(loaded.model).__name__ == "Qwen3ForCausalLM"
+    with pytest.raises(RuntimeError, match="the compiler crashed"):
+        loaded.model(input_ids=torch.tensor([[1, 2]]))
+
+
+@pytest.mark.usefixtures("compiled_with")
+def test_dropping_it_restores_the_eager_forward_and_says_why(
+    save_model: SaveModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded = load_compiled(save_model)
+    with caplog.at_level(logging.WARNING, "evalsuite"):
+        drop_compile(loaded, "the compiler crashed")
+    assert loaded.report.got["torch_compile"] == "off"
+    assert loaded.report.asked["torch_compile"] == "on"
+    assert loaded.report.fallbacks[-1].reason == "the compiler crashed"
+    assert "torch_compile: on -> off: the compiler crashed" in caplog.text
+    assert loaded.model(input_ids=torch.tensor([[1, 2]])).logits.shape == (1, 2, loaded.model.config.vocab_size)
+
+
+@pytest.mark.usefixtures("compiled_with")
+def test_dropping_it_twice_is_one_step(save_model: SaveModel) -> None:
+    loaded = load_compiled(save_model)
+    drop_compile(loaded, "once")
+    before = loaded.report
+    drop_compile(loaded, "twice")
+    assert loaded.report is before
+
+
+@pytest.mark.usefixtures("compiled_with")
+def test_a_compile_that_fails_is_an_error_where_strict(save_model: SaveModel) -> None:
+    loaded = load_compiled(save_model, strict_config=True)
+    with pytest.raises(ConfigError, match=r"the compiler crashed.*Leave out --compile"):
+        drop_compile(loaded, "the compiler crashed")
+
+
+def test_a_torch_that_cannot_compile_is_survived(save_model: SaveModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(*_: object, **__: object) -> None:
+        raise RuntimeError("torch.compile is not supported on Python 3.99")
+
+    monkeypatch.setattr(torch, "compile", unsupported)
+    loaded = load_compiled(save_model)
+    assert loaded.report.got["torch_compile"] == "off"
+    assert "not supported on Python 3.99" in loaded.report.fallbacks[-1].reason
+
+
+def test_without_a_compiler_it_is_dropped_at_once(save_model: SaveModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capability.shutil, "which", lambda name: None)
+    loaded = load_compiled(save_model)
+    assert loaded.report.got["torch_compile"] == "off"
+    assert "C++ compiler" in loaded.report.fallbacks[-1].reason
+    assert "forward" not in vars(loaded.model)
+    with pytest.raises(ConfigError, match=r"C\+\+ compiler.*Leave out --compile"):
+        load_compiled(save_model, strict_config=True)

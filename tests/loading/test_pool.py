@@ -1,0 +1,123 @@
+"""One model at a time unless both fit, and memory that comes back."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import weakref
+from pathlib import Path
+
+import pytest
+
+from evalsuite.config import InferenceConfig
+from evalsuite.errors import ModelLoadError
+from evalsuite.loading import load
+from evalsuite.pool import ModelPool
+from tests.loading.conftest import SaveModel
+
+
+@pytest.fixture
+def one(save_model: SaveModel) -> InferenceConfig:
+    return InferenceConfig(model=str(save_model()), device="cpu", dtype="float32")
+
+
+@pytest.fixture
+def two(save_model: SaveModel) -> InferenceConfig:
+    return InferenceConfig(model=str(save_model("llama")), device="cpu", dtype="float32")
+
+
+def cramped() -> ModelPool:
+    """A pool on a device without room for a second model."""
+    return ModelPool(free_bytes=lambda device: 1000)
+
+
+def test_the_same_configuration_is_loaded_once(one: InferenceConfig) -> None:
+    pool = ModelPool()
+    assert pool.get(one) is pool.get(one.replace())
+
+
+def test_models_that_both_fit_stay(one: InferenceConfig, two: InferenceConfig) -> None:
+    pool = ModelPool()
+    first = pool.get(one)
+    pool.get(two)
+    assert pool.resident == (one, two)
+    assert pool.get(one) is first
+
+
+def test_a_model_that_does_not_fit_beside_another_takes_its_place(one: InferenceConfig, two: InferenceConfig) -> None:
+    pool = cramped()
+    weights = weakref.ref(pool.get(one).model.get_input_embeddings().weight)
+    gc.disable()
+    try:
+        pool.get(two)
+        assert weights() is None
+    finally:
+        gc.enable()
+    assert pool.resident == (two,)
+
+
+def test_the_old_model_is_gone_before_the_new_one_is_loaded(one: InferenceConfig, two: InferenceConfig) -> None:
+    alive: list[bool] = []
+    models: list[weakref.ref[object]] = []
+
+    def watched(config: InferenceConfig) -> object:
+        alive.append(any(model() is not None for model in models))
+        loaded = load(config)
+        models.append(weakref.ref(loaded.model))
+        return loaded
+
+    pool = ModelPool(loader=watched, free_bytes=lambda device: 1000)  # type: ignore[arg-type]
+    for config in (one, two, one):
+        pool.get(config)
+    assert alive == [False, False, False]
+
+
+def test_only_as_many_leave_as_must(one: InferenceConfig, two: InferenceConfig) -> None:
+    free = {"bytes": 10**12}
+    pool = ModelPool(free_bytes=lambda device: free["bytes"])
+    third = one.replace(dtype="bfloat16")
+    pool.get(one)
+    pool.get(two)
+    answers = iter([1000, 10**12])
+    pool._free_bytes = lambda device: next(answers)
+    pool.get(third)
+    assert pool.resident == (two, third)
+
+
+def test_unknown_free_memory_counts_as_none(one: InferenceConfig, two: InferenceConfig) -> None:
+    pool = ModelPool(free_bytes=lambda device: None)
+    pool.get(one)
+    pool.get(two)
+    assert pool.resident == (two,)
+
+
+def test_clear_gives_everything_back(one: InferenceConfig, two: InferenceConfig) -> None:
+    pool = ModelPool()
+    models = [weakref.ref(pool.get(config).model) for config in (one, two)]
+    pool.clear()
+    assert pool.resident == ()
+    assert [model() for model in models] == [None, None]
+
+
+def test_a_compiled_model_is_given_back_too(one: InferenceConfig) -> None:
+    pool = ModelPool()
+    model = weakref.ref(pool.get(one.replace(torch_compile=True)).model)
+    pool.clear()
+    assert model() is None
+
+
+def test_a_model_that_someone_still_holds_is_reported(one: InferenceConfig, caplog: pytest.LogCaptureFixture) -> None:
+    pool = ModelPool()
+    held = pool.get(one)
+    with caplog.at_level(logging.WARNING, "evalsuite"):
+        pool.clear()
+    assert "something still holds it" in caplog.text
+    assert held.model is not None
+
+
+def test_a_model_that_cannot_be_loaded_evicts_nobody(one: InferenceConfig, tmp_path: Path) -> None:
+    pool = cramped()
+    pool.get(one)
+    with pytest.raises(ModelLoadError):
+        pool.get(one.replace(model=str(tmp_path / "gone")))
+    assert pool.resident == (one,)
