@@ -83,7 +83,7 @@ def attention_reason(name: str, device: str, dtype: str, *, head_dim: int = PROB
     import torch
 
     kind = torch.device(device).type
-    if name in ("eager", "sdpa"):
+    if name in ("auto", "sdpa", "eager"):
         return None
     if name == "flex_attention":
         return _flex_reason(kind)
@@ -142,7 +142,7 @@ def _cpu_dtype_reason(dtype: str) -> str | None:
 
 def _flex_reason(kind: str) -> str | None:
     if kind != "cuda":
-        return f"flex_attention's kernels are compiled for CUDA; on {kind} it has no advantage over sdpa"
+        return f"flex_attention is used on CUDA only: on {kind}, sdpa does the same without compiling kernels"
     return compile_reason("cuda")
 
 

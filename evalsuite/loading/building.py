@@ -68,7 +68,7 @@ def from_files(directory: Path, model_config: Any, attention: str, dtype: str, d
     from transformers import AutoModelForCausalLM
 
     auto: Any = AutoModelForCausalLM  # untyped in transformers
-    placed = {} if loads_through_host(device) else {"device_map": {"": device}}
+    placed: dict[str, Any] = {} if loads_through_host(device) else {"device_map": {"": device}}
     model, info = auto.from_pretrained(
         str(directory),
         config=model_config,
@@ -85,7 +85,7 @@ def from_files(directory: Path, model_config: Any, attention: str, dtype: str, d
                 f"{directory}: {len(names)} weights are {kind}: {some(names)}. They do not fit {type(model).__name__} "
                 "as its config.json describes it; use the config.json that they were saved with"
             )
-    return model.to(device)
+    return model if placed else model.to(device)
 
 
 def loads_through_host(device: str) -> bool:

@@ -77,7 +77,8 @@ def test_an_absent_package_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPa
     [
         ("flash_attention_3", "cpu", "bfloat16", "runs on CUDA devices, not on cpu"),
         ("flash_attention_2", "cuda", "float32", "computes in bfloat16 or float16, not in float32"),
-        ("flex_attention", "cpu", "float32", "compiled for CUDA"),
+        ("flex_attention", "cpu", "float32", "used on CUDA only"),
+        ("auto", "cpu", "float32", None),
         ("sdpa", "cpu", "float32", None),
         ("eager", "cpu", "bfloat16", None),
     ],
