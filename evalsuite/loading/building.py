@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 
 from evalsuite.errors import ConfigError, ModelLoadError
 from evalsuite.loading.report import StepsDown
-from evalsuite.loading.sources import some
+from evalsuite.loading.sources import GENERATION_CONFIG, Source, some
 
 _ATTENTION_WORDS = ("attention", "attn", "flash", "sdpa")
 
@@ -63,10 +62,11 @@ def build_down_the_ladder(
     )
 
 
-def from_files(directory: Path, model_config: Any, attention: str, dtype: str, device: str) -> Any:
-    """from_pretrained, onto `device`; ModelLoadError naming weights that are missing, left over or of another shape."""
-    from transformers import AutoModelForCausalLM
+def from_files(source: Source, model_config: Any, attention: str, dtype: str, device: str) -> Any:
+    """from_pretrained, onto `device`; ModelLoadError naming the weights that are missing or left over."""
+    from transformers import AutoModelForCausalLM, GenerationConfig
 
+    directory = source.weights_dir
     auto: Any = AutoModelForCausalLM  # untyped in transformers
     placed: dict[str, Any] = {} if loads_through_host(device) else {"device_map": {"": device}}
     model, info = auto.from_pretrained(
@@ -85,6 +85,8 @@ def from_files(directory: Path, model_config: Any, attention: str, dtype: str, d
                 f"{directory}: {len(names)} weights are {kind}: {some(names)}. They do not fit {type(model).__name__} "
                 "as its config.json describes it; use the config.json that they were saved with"
             )
+    if source.generation_dir != directory and (source.generation_dir / GENERATION_CONFIG).is_file():
+        model.generation_config = GenerationConfig.from_pretrained(str(source.generation_dir), local_files_only=True)
     return model if placed else model.to(device)
 
 

@@ -140,7 +140,7 @@ def _plan_files(config: InferenceConfig) -> _Plan:
         model_config=model_config,
         tokenizer=read_tokenizer(source.tokenizer_dir),
         bytes_in=weights.bytes_in,
-        build=lambda attention, dtype, device: from_files(source.weights_dir, model_config, attention, dtype, device),
+        build=lambda attention, dtype, device: from_files(source, model_config, attention, dtype, device),
         fingerprint=lambda dtype, device: fingerprint.of_files(
             source.config_dir / "config.json", weights.files, source.tokenizer_dir
         ),

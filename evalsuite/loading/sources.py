@@ -13,6 +13,7 @@ from evalsuite.errors import ModelLoadError
 
 SAFETENSORS = "model.safetensors"
 SAFETENSORS_INDEX = "model.safetensors.index.json"
+GENERATION_CONFIG = "generation_config.json"
 PICKLED = "pytorch_model.bin"
 PICKLED_INDEX = "pytorch_model.bin.index.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
@@ -26,6 +27,8 @@ class Source:
     config_dir: Path
     weights_dir: Path
     tokenizer_dir: Path
+    generation_dir: Path
+    """Holds generation_config.json, with the ids that end a text; training checkpoints often leave it out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +53,7 @@ def find_source(config: InferenceConfig) -> Source:
     """
     base = _model_dir(config.model)
     if config.checkpoint is None:
-        return Source(config_dir=base, weights_dir=base, tokenizer_dir=base)
+        return Source(config_dir=base, weights_dir=base, tokenizer_dir=base, generation_dir=base)
     checkpoint = Path(config.checkpoint).expanduser()
     if not checkpoint.is_dir():
         raise ModelLoadError(
@@ -60,6 +63,7 @@ def find_source(config: InferenceConfig) -> Source:
         config_dir=checkpoint if (checkpoint / "config.json").is_file() else base,
         weights_dir=checkpoint,
         tokenizer_dir=checkpoint if _holds_tokenizer(checkpoint) else base,
+        generation_dir=checkpoint if (checkpoint / GENERATION_CONFIG).is_file() else base,
     )
 
 

@@ -87,6 +87,17 @@ def test_a_checkpoint_replaces_the_weights_and_lends_its_absent_tokenizer_from_t
     assert loaded.tokenizer.decode(loaded.tokenizer("Hà Nội A")["input_ids"]) == "Hà Nội A"
 
 
+def test_a_checkpoint_without_a_generation_config_ends_texts_as_its_model_does(
+    own_model: SaveModel,
+) -> None:
+    model, checkpoint = own_model(), own_model(seed=1)
+    (model / "generation_config.json").write_text(json.dumps({"eos_token_id": [7, 9]}))
+    (checkpoint / "generation_config.json").unlink()
+    assert load(on_cpu(model, checkpoint=str(checkpoint))).eos_token_ids == (7, 9, 0)
+    (checkpoint / "generation_config.json").write_text(json.dumps({"eos_token_id": 5}))
+    assert load(on_cpu(model, checkpoint=str(checkpoint))).eos_token_ids == (5, 0)
+
+
 def test_a_checkpoint_with_a_tokenizer_brings_it(save_model: SaveModel, own_model: SaveModel) -> None:
     checkpoint = own_model(seed=1)
     file = checkpoint / "tokenizer_config.json"
