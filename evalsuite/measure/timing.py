@@ -14,10 +14,9 @@ from dataclasses import dataclass
 ROUNDS = 3
 SLOW_SECONDS = 20.0
 """A path that takes longer than this is timed once."""
-BASELINE_SECONDS = 1.5
+BASELINE_SECONDS = 1.0
 """About how long the baseline may take in each round; its timing subset is cut to that."""
 MIN_TIMING_QUESTIONS = 8
-MAX_TIMING_QUESTIONS = 64
 
 
 def _nothing() -> None:
@@ -82,8 +81,7 @@ def plan_rounds(expected_seconds: float) -> RoundPlan:
 
 def timing_question_count(seconds_per_question: float) -> int:
     """How many questions the baseline answers in each round, so that it takes about `BASELINE_SECONDS`."""
-    wanted = int(BASELINE_SECONDS / max(seconds_per_question, 1e-9))
-    return min(max(wanted, MIN_TIMING_QUESTIONS), MAX_TIMING_QUESTIONS)
+    return max(round(BASELINE_SECONDS / max(seconds_per_question, 1e-9)), MIN_TIMING_QUESTIONS)
 
 
 def timing_subset(lengths: Mapping[str, int], count: int) -> list[str]:

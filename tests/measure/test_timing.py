@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalsuite.measure.timing import (
-    MAX_TIMING_QUESTIONS,
     MIN_TIMING_QUESTIONS,
     ROUNDS,
     Clock,
@@ -80,8 +79,8 @@ def test_a_slow_path_is_timed_once_and_says_so():
 
 @pytest.mark.parametrize(
     ("seconds_per_question", "count"),
-    [(0.0, MAX_TIMING_QUESTIONS), (100.0, MIN_TIMING_QUESTIONS), (0.05, 30)],
-    ids=["instant", "very slow", "between"],
+    [(100.0, MIN_TIMING_QUESTIONS), (0.05, 20)],
+    ids=["very slow", "fast"],
 )
 def test_the_timing_subset_fits_the_time_set_aside_for_it(seconds_per_question, count):
     assert timing_question_count(seconds_per_question) == count

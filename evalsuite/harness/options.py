@@ -1,0 +1,215 @@
+"""The command line's options, and the frozen form in which everything else reads them."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evalsuite.config import (
+    ATTENTIONS,
+    DTYPES,
+    GENERATION_STRATEGIES,
+    NANO_MODEL,
+    SCORING_STRATEGIES,
+    SHAPE_PREFIX,
+    ExecutionOptions,
+    InferenceConfig,
+)
+from evalsuite.errors import ConfigError
+from evalsuite.results import DEFAULT_FOLDER
+
+if TYPE_CHECKING:
+    import pytest
+
+    from evalsuite.tasks.base import DataSource
+
+REFERENCE_LIMIT = 256
+ALL_STRATEGIES = tuple(dict.fromkeys(SCORING_STRATEGIES + GENERATION_STRATEGIES))
+SEED = 0
+"""Draws the samples of --limit and --reference-limit, and resamples rounds for intervals."""
+
+_DEFAULTS = InferenceConfig()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SuiteOptions:
+    """What the command line asked for."""
+
+    config: InferenceConfig
+    execution: ExecutionOptions
+    strategies: tuple[str, ...]
+    """Cases of other strategies are deselected."""
+    shots: int
+    chat_template: str
+    limit: int | None
+    reference_limit: int | None
+    """Most questions that slow strategies answer and that verdicts compare; None for all."""
+    data: str
+    """`sample`, `hub`, or a directory."""
+    split: str | None
+    results: Path
+    require: tuple[str, ...]
+
+    def data_source(self) -> DataSource:
+        from evalsuite.tasks.base import DataSource
+
+        if self.data == "hub":
+            return DataSource(kind="hub")
+        if self.data == "sample":
+            return DataSource(kind="directory", path=str(sample_folder()))
+        return DataSource(kind="directory", path=self.data)
+
+
+def sample_folder() -> Path:
+    """The sample data that evalsuite brings along."""
+    return Path(__file__).parents[1] / "nano" / "data"
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """One group in `pytest --help`. Flags that pytest has itself are shared, not redefined."""
+    group = parser.getgroup(
+        "evalsuite",
+        "evalsuite: which model, run how, on which questions. "
+        "pytest's own --strict-config counts here too: an explicit --dtype, --attention, --compile or --device that "
+        "cannot be had is then an error instead of a step down that is logged and reported",
+    )
+    for flag, settings in _OPTIONS.items():
+        group.addoption(flag, **settings)
+
+
+def read_options(config: pytest.Config) -> SuiteOptions:
+    """Raises `ConfigError` for values that cannot be meant."""
+    model = config.getoption("--model")
+    embedded = model == NANO_MODEL
+    reference_limit = config.getoption("--reference-limit")
+    return SuiteOptions(
+        config=InferenceConfig(
+            model=model,
+            checkpoint=config.getoption("--checkpoint"),
+            dtype=config.getoption("--dtype"),
+            attention=config.getoption("--attention"),
+            torch_compile=config.getoption("--compile"),
+            device=config.getoption("--device"),
+            strict_config=bool(config.getoption("strict_config", default=False)),
+        ),
+        execution=ExecutionOptions(
+            batch_size=config.getoption("--batch-size"),
+            token_budget=config.getoption("--token-budget"),
+            kv_cache=not config.getoption("--no-kv-cache"),
+        ),
+        strategies=_strategies(config.getoption("--strategy")),
+        shots=config.getoption("--shots"),
+        chat_template=config.getoption("--chat-template"),
+        limit=config.getoption("--limit"),
+        reference_limit=(None if embedded else REFERENCE_LIMIT) if reference_limit is None else reference_limit or None,
+        data=config.getoption("--data") or ("sample" if embedded or model.startswith(SHAPE_PREFIX) else "hub"),
+        split=config.getoption("--split"),
+        results=Path(config.getoption("--results")),
+        require=tuple(name for names in config.getoption("--require") for name in names.split(",") if name),
+    )
+
+
+def _strategies(given: list[str]) -> tuple[str, ...]:
+    names = tuple(name for names in given for name in names.split(",") if name)
+    if unknown := [name for name in names if name not in ALL_STRATEGIES]:
+        raise ConfigError(f"--strategy: expected names out of {', '.join(ALL_STRATEGIES)}; got {unknown[0]!r}")
+    return names or ALL_STRATEGIES
+
+
+def _count(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return number
+
+
+def _shots(text: str) -> int:
+    return 0 if text == "0" else _count(text)
+
+
+def _count_or_all(text: str) -> int:
+    """0 stands for all, so that None can stand for the default."""
+    return 0 if text == "all" else _count(text)
+
+
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "--model": {
+        "default": _DEFAULTS.model,
+        "metavar": "MODEL",
+        "help": "nano (the embedded model, default), a hub name, a local directory, or shape:qwen3-4b (0.6b, 1.7b, 4b, "
+        "8b, 14b, 32b): that architecture with random weights, for speed on your hardware without a download",
+    },
+    "--checkpoint": {
+        "metavar": "DIR",
+        "help": "directory whose weights replace the model's; its tokenizer too if it holds one",
+    },
+    "--dtype": {"default": _DEFAULTS.dtype, "choices": DTYPES, "help": "default: %(default)s"},
+    "--attention": {
+        "default": _DEFAULTS.attention,
+        "choices": ATTENTIONS,
+        "help": "attention implementation; auto (default) takes the best that this machine can really run",
+    },
+    "--compile": {"action": "store_true", "default": False, "help": "run the model's forward through torch.compile"},
+    "--device": {
+        "default": _DEFAULTS.device,
+        "help": "auto (default: cuda, then mps, then cpu) or a torch device such as cuda:1",
+    },
+    "--strategy": {
+        "action": "append",
+        "default": [],
+        "metavar": "NAMES",
+        "help": f"run only cases of these strategies, out of {', '.join(ALL_STRATEGIES)}; comma-separated or repeated",
+    },
+    "--batch-size": {"type": _count, "metavar": "ROWS", "help": "most rows in one forward (default: no limit)"},
+    "--token-budget": {
+        "type": _count,
+        "default": ExecutionOptions().token_budget,
+        "metavar": "TOKENS",
+        "help": "most tokens in one forward, padding included (default: %(default)s)",
+    },
+    "--no-kv-cache": {
+        "action": "store_true",
+        "default": False,
+        "help": "generate without the key-value cache: recompute the sequence for each new token",
+    },
+    "--shots": {"type": _shots, "default": 0, "metavar": "N", "help": "solved examples in each prompt (default: 0)"},
+    "--chat-template": {
+        "default": "auto",
+        "choices": ("auto", "on", "off"),
+        "help": "auto (default): on where the tokenizer has a chat template and the model's name does not say base",
+    },
+    "--limit": {
+        "type": _count,
+        "metavar": "N",
+        "help": "at most N questions of each task, drawn from every subject in proportion, the same ones each time",
+    },
+    "--reference-limit": {
+        "type": _count_or_all,
+        "metavar": "N|all",
+        "help": "at most N questions for the slow strategies (unbatched, per_question) and for the verdict "
+        f"(default: {REFERENCE_LIMIT}, all for nano)",
+    },
+    "--data": {
+        "metavar": "WHERE",
+        "help": "a directory of released files (DIR/mmlu, DIR/vmlu, ...), sample (the embedded data; default for nano "
+        "and shape: models) or hub (default for all other models)",
+    },
+    "--split": {"metavar": "NAME", "help": "split to score (default: each task's own)"},
+    "--results": {
+        "default": DEFAULT_FOLDER,
+        "metavar": "DIR",
+        "help": "where runs leave one JSON line per question and a summary (default: %(default)s)",
+    },
+    "--require": {
+        "action": "append",
+        "default": [],
+        "metavar": "NAMES",
+        "help": "fail instead of skipping where this machine lacks one of: cuda, bf16, flash_attn, flash_attn_3, flex, "
+        "compile, ... (comma-separated or repeated)",
+    },
+}

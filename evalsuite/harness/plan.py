@@ -1,0 +1,73 @@
+"""From what a benchmark file asks for to the paths that are run, or the named reason why this machine cannot."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from evalsuite.capability import attention_reason, best_device, compile_reason, dtype_reason
+from evalsuite.config import ExecutionOptions, InferenceConfig
+from evalsuite.errors import ConfigError
+from evalsuite.harness.case import Case
+from evalsuite.harness.session import EvaluationSession, ExecutionPath
+
+_CONFIG_FIELDS = {field.name for field in dataclasses.fields(InferenceConfig)}
+_EXECUTION_FIELDS = {field.name for field in dataclasses.fields(ExecutionOptions)}
+
+
+class CannotRun(Exception):
+    """This machine lacks what the case is about. The message names the requirement and the reason."""
+
+
+def plan_case(
+    session: EvaluationSession,
+    name: str,
+    task: str,
+    strategy: str,
+    *,
+    change: Mapping[str, object],
+    baseline: Mapping[str, object] | None,
+) -> Case:
+    """Raises `CannotRun`, before any model is loaded or after one turned out to have stepped down."""
+    changed = _path(session, strategy, change)
+    if baseline is None:
+        reference_config = changed.config
+        baseline_path = session.reference_path(reference_config)
+    else:
+        baseline_path = _path(session, strategy, baseline)
+        # Judged in its own dtype, since rounding is no infidelity; in all else by the plain baseline.
+        reference_config = baseline_path.config.replace(dtype=changed.config.dtype)
+    for asked in (change, baseline or {}):
+        _require(session, changed if asked is change else baseline_path, asked)
+    return Case(name=name, task=task, path=changed, baseline=baseline_path, reference=reference_config)
+
+
+def _path(session: EvaluationSession, strategy: str, change: Mapping[str, object]) -> ExecutionPath:
+    if unknown := change.keys() - _CONFIG_FIELDS - _EXECUTION_FIELDS:
+        raise ConfigError(f"expected fields of InferenceConfig or ExecutionOptions, got {', '.join(sorted(unknown))}")
+    execution = {name: value for name, value in change.items() if name in _EXECUTION_FIELDS}
+    return ExecutionPath(
+        config=session.options.config.replace(**{k: v for k, v in change.items() if k in _CONFIG_FIELDS}),
+        execution=dataclasses.replace(session.options.execution, **execution),  # type: ignore[arg-type]
+        strategy=strategy,
+    )
+
+
+def _require(session: EvaluationSession, path: ExecutionPath, asked: Mapping[str, object]) -> None:
+    """A case about a dtype, an attention or compilation is worth nothing on a model that stepped down from it."""
+    config = path.config
+    device = best_device() if config.device == "auto" else config.device
+    reasons = {
+        "dtype": lambda: dtype_reason(config.dtype, device),
+        "attention": lambda: attention_reason(config.attention, device, config.dtype),
+        "torch_compile": lambda: compile_reason(device) if config.torch_compile else None,
+    }
+    about = [name for name in reasons if name in asked]
+    for name in about:
+        if (reason := reasons[name]()) is not None:
+            raise CannotRun(f"{name} {asked[name]}: {reason}")
+    if not about:
+        return
+    for step in session.pool.get(config).report.fallbacks:
+        if step.what in about:
+            raise CannotRun(f"{step.what} {step.asked}: {step.reason}")

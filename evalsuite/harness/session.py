@@ -1,0 +1,192 @@
+"""What the cases of one pytest session share: models, encoded questions, and the reference that all are judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from evalsuite import faithful
+from evalsuite.config import REFERENCE_STRATEGY, ExecutionOptions, InferenceConfig
+from evalsuite.engines.transformers import TransformersEngine
+from evalsuite.evaluation import Workload, answer, prepare
+from evalsuite.harness.options import SEED, SuiteOptions
+from evalsuite.harness.progress import Progress
+from evalsuite.measure.timing import CLOCK
+from evalsuite.pool import ModelPool
+from evalsuite.results import ResultsRun
+from evalsuite.tasks import get_task
+from evalsuite.tasks.base import TaskData, limit_examples
+from evalsuite.tasks.prompting import Prompting
+from evalsuite.types import ChoiceScores, Generation, Outcome
+
+if TYPE_CHECKING:
+    from evalsuite.generation.teacher_forcing import TeacherForced
+
+SLOW_STRATEGIES = (REFERENCE_STRATEGY, "per_question")
+"""They answer the sample of --reference-limit, not everything."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExecutionPath:
+    """One complete way of answering: a model as configured, its batches, a strategy."""
+
+    config: InferenceConfig
+    execution: ExecutionOptions
+    strategy: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reference:
+    """What the reference answered, and how long it took."""
+
+    outcomes: Mapping[str, Outcome]
+    seconds: float
+
+
+class EvaluationSession:
+    """Loads, encodes and refers once for all cases. The references are kept, the models as long as they fit."""
+
+    def __init__(self, options: SuiteOptions, results: ResultsRun, progress: Progress) -> None:
+        self.options = options
+        self.results = results
+        self.progress = progress
+        self.pool = ModelPool()
+        self._data: dict[str, TaskData] = {}
+        self._workloads: dict[tuple[str, str | None, str], Workload] = {}
+        self._references: dict[tuple[InferenceConfig, str], Reference] = {}
+        self._scored: dict[tuple[InferenceConfig, str], Mapping[str, ChoiceScores]] = {}
+        self._forced: dict[tuple[InferenceConfig, str], Mapping[str, TeacherForced]] = {}
+
+    def close(self) -> None:
+        self.pool.clear()
+
+    @contextmanager
+    def engine(self, path: ExecutionPath) -> Iterator[TransformersEngine]:
+        """An engine for `path`; while it is open, the clock waits for its device."""
+        with (
+            TransformersEngine(self.pool.get(path.config), path.execution) as engine,
+            CLOCK.following(engine.synchronize),
+        ):
+            yield engine
+
+    def fit_together(self, one: InferenceConfig, other: InferenceConfig) -> bool:
+        """Load both; whether memory held them at once."""
+        self.pool.get(one)
+        self.pool.get(other)
+        return one in self.pool.resident
+
+    def data(self, task: str) -> TaskData:
+        """The questions of a task that --data, --split, --shots and --limit leave."""
+        if task not in self._data:
+            options = self.options
+            data = get_task(task).read(options.data_source(), split=options.split, shots=options.shots)
+            self._data[task] = limit_examples(data, options.limit, SEED)
+        return self._data[task]
+
+    def workload(self, engine: TransformersEngine, task: str) -> Workload:
+        """Every question of a task, encoded once per tokenizer."""
+        config = engine.loaded.config
+        key = (config.model, config.checkpoint, task)
+        if key not in self._workloads:
+            prompting = Prompting(
+                shots=self.options.shots,
+                chat=self.options.chat_template,  # type: ignore[arg-type]  # argparse holds it to the choices
+                tokenizer=engine.loaded.tokenizer,
+                model_name=config.model,
+            )
+            self._workloads[key] = prepare(get_task(task), self.data(task), engine, prompting)
+        return self._workloads[key]
+
+    def sample(self, workload: Workload) -> Workload:
+        """The questions that slow strategies answer and verdicts compare."""
+        sampled = limit_examples(workload.data, self.options.reference_limit, SEED)
+        return workload.only({example.id for example in sampled.examples})
+
+    def reference_path(self, config: InferenceConfig) -> ExecutionPath:
+        """Unbatched, as the session's options say."""
+        return ExecutionPath(config=config, execution=self.options.execution, strategy=REFERENCE_STRATEGY)
+
+    def reference(self, config: InferenceConfig, task: str) -> Reference:
+        """The reference's answers to the sample, computed at most once per configuration and task."""
+        if (config, task) not in self._references:
+            with self.engine(self.reference_path(config)) as engine:
+                sample = self.sample(self.workload(engine, task))
+                with self.progress.bar(f"{task} reference", len(sample)) as tick:
+                    start = CLOCK()
+                    outcomes = answer(engine, sample, REFERENCE_STRATEGY, on_outcome=lambda _: tick())
+                    self.keep_reference(config, task, Reference(outcomes=outcomes, seconds=CLOCK() - start))
+        return self._references[config, task]
+
+    def keep_reference(self, config: InferenceConfig, task: str, reference: Reference) -> None:
+        self._references[config, task] = reference
+
+    def verdict(self, config: InferenceConfig, task: str, outcomes: Mapping[str, Outcome]) -> faithful.Verdict:
+        """Judge a path's outcomes against the reference of `config`."""
+        reference = self.reference(config, task).outcomes
+        total = len(self.data(task).examples)
+        if get_task(task).kind == "choice":
+            return faithful.compare_choices(
+                reference=_choices(reference),
+                path=_choices(outcomes),
+                reference_fp32=self._scored_in_fp32(config, task),
+                total=total,
+            )
+        return faithful.compare_generations(
+            reference=_generations(reference),
+            path=_generations(outcomes),
+            reference_fp32=self._forced_in_fp32(config, task),
+            total=total,
+        )
+
+    def _scored_in_fp32(self, config: InferenceConfig, task: str) -> Mapping[str, ChoiceScores]:
+        """The reference's choices scored once more in fp32."""
+        if (config, task) not in self._scored:
+            reference = self.reference(config, task).outcomes
+            if self._runs_in_fp32(config):
+                self._scored[config, task] = _choices(reference)
+            else:
+                with self._fp32_sample(config, task) as (engine, sample, tick):
+                    exact = answer(engine, sample, REFERENCE_STRATEGY, on_outcome=lambda _: tick())
+                self._scored[config, task] = _choices(exact)
+        return self._scored[config, task]
+
+    def _forced_in_fp32(self, config: InferenceConfig, task: str) -> Mapping[str, TeacherForced]:
+        """The reference's generated answers, teacher-forced through the fp32 model."""
+        if (config, task) not in self._forced:
+            answers = list(_generations(self.reference(config, task).outcomes).values())
+            forced = {}
+            with self._fp32_sample(config, task) as (engine, sample, tick):
+                for answered in engine.teacher_force(sample.prompts, answers):
+                    forced[answered.id] = answered
+                    tick()
+            self._forced[config, task] = forced
+        return self._forced[config, task]
+
+    @contextmanager
+    def _fp32_sample(
+        self, config: InferenceConfig, task: str
+    ) -> Iterator[tuple[TransformersEngine, Workload, Callable[[], object]]]:
+        exact_config = config if self._runs_in_fp32(config) else fp32_config(config)
+        with self.engine(self.reference_path(exact_config)) as engine:
+            sample = self.sample(self.workload(engine, task))
+            with self.progress.bar(f"{task} reference in float32", len(sample)) as tick:
+                yield engine, sample, tick
+
+    def _runs_in_fp32(self, config: InferenceConfig) -> bool:
+        return bool(self.pool.get(config).report.got["dtype"] == "float32")
+
+
+def _choices(outcomes: Mapping[str, Outcome]) -> dict[str, ChoiceScores]:
+    return {id_: outcome for id_, outcome in outcomes.items() if isinstance(outcome, ChoiceScores)}
+
+
+def _generations(outcomes: Mapping[str, Outcome]) -> dict[str, Generation]:
+    return {id_: outcome for id_, outcome in outcomes.items() if isinstance(outcome, Generation)}
+
+
+def fp32_config(config: InferenceConfig) -> InferenceConfig:
+    """The same model in fp32, by plain kernels: flash attention has no fp32, and a compiled graph adds nothing."""
+    attention = config.attention if config.attention in ("sdpa", "eager") else "sdpa"
+    return config.replace(dtype="float32", attention=attention, torch_compile=False, strict_config=False)

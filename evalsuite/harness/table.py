@@ -1,0 +1,114 @@
+"""The table that closes a run, and the table of flips that a case fails with. Text in, text out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evalsuite.faithful import Flip, Verdict
+
+HEADERS = ("case", "score", "speed-up (95 %)", "tokens computed", "padding", "verdict")
+SHOWN_FLIPS = 10
+SHOWN_CHARACTERS = 40
+
+
+def closing_lines(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The summary of a run: one row a case, then what stepped down, was cut, or was left out."""
+    if not records:
+        return []
+    lines = aligned([HEADERS, *(_row(record) for record in records)])
+    lines += _unique(line for record in records for line in _steps_down(record))
+    lines += _unique(note for record in records for note in _notes(record))
+    lines += _unique(f"answers and summary: {record['results']}" for record in records)
+    return lines
+
+
+def flip_lines(case: str, verdict: Verdict) -> list[str]:
+    """Why a path is not faithful, with the first questions that it answers differently."""
+    lines = [
+        f"{case} is {verdict.summary()}",
+        f"noise of the reference {verdict.noise:.2g} nats; "
+        f"99 % of this path's log-probabilities are within {verdict.path_difference:.2g} nats of the reference's",
+    ]
+    unexcused = sorted(verdict.flips, key=lambda flip: flip.excused)
+    if unexcused:
+        lines += [
+            "",
+            *aligned([("question", "reference", "path", "fp32 margin", ""), *map(_flip, unexcused[:SHOWN_FLIPS])]),
+        ]
+    if len(unexcused) > SHOWN_FLIPS:
+        lines.append(f"... and {len(unexcused) - SHOWN_FLIPS} more")
+    return lines
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns padded to their widest cell; the last one is free."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        record["case"],
+        _score(record["score"]),
+        _speed_up(record["speed_up"]),
+        f"{record['counters']['tokens_computed']:,}",
+        f"{record['padding_share']:.1%}",
+        record["verdict"]["summary"],
+    )
+
+
+def _score(score: Mapping[str, Any] | None) -> str:
+    if score is None:
+        return "n/a"
+    spread = "" if score["stderr"] is None else f" ± {score['stderr']:.3f}"
+    return f"{score['value']:.3f}{spread}"
+
+
+def _speed_up(speed_up: Mapping[str, Any] | None) -> str:
+    if speed_up is None:
+        return "not timed"
+    if speed_up["low"] is None:
+        return f"{speed_up['ratio']:.2f}x"
+    return f"{speed_up['ratio']:.2f}x [{speed_up['low']:.2f}, {speed_up['high']:.2f}]"
+
+
+def _steps_down(record: Mapping[str, Any]) -> Iterable[str]:
+    """Steps within `auto` are no broken promise: they are in the record, and here in one line."""
+    asked, got = record["load_report"]["asked"], record["load_report"]["got"]
+    for name in asked:
+        if asked[name] == "auto":
+            yield f"{name}: auto took {got[name]}"
+    for step in record["fallbacks"]:
+        if asked.get(step["what"]) != "auto":
+            yield f"step down: {step['what']}: {step['asked']} -> {step['got']}: {step['reason']}"
+
+
+def _notes(record: Mapping[str, Any]) -> Iterable[str]:
+    task = record["task"]
+    if record["truncated"]:
+        cut = f"{record['truncated']:,} of {record['questions']:,} prompts"
+        yield f"{task}: {cut} cut on the left to the model's window"
+    for reason, count in record["excluded"].items():
+        yield f"{task}: {count:,} not scored: {reason}"
+    if record["unscored"]:
+        yield f"{task}: {record['unscored']:,} predicted but not scored: no published answers"
+    if record["left_out"]:
+        yield f"{task}: {record['left_out']:,} left out by --limit"
+    if record["speed_up"] and record["speed_up"]["note"] and "reference" not in record["speed_up"]["note"]:
+        yield f"{record['case']}: {record['speed_up']['note']}"
+
+
+def _flip(flip: Flip) -> tuple[str, ...]:
+    margin = "-" if flip.margin is None else f"{flip.margin:.2g}"
+    return flip.id, _shortened(flip.reference), _shortened(flip.path), margin, "below noise" if flip.excused else ""
+
+
+def _shortened(text: str) -> str:
+    shown = repr(text)
+    return shown if len(shown) <= SHOWN_CHARACTERS else shown[: SHOWN_CHARACTERS - 3] + "..."
+
+
+def _unique(lines: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(lines))
