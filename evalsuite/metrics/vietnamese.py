@@ -26,9 +26,7 @@ def fold(text: str) -> str:
     The rewriting is applied to every occurrence (`hoàn` gives `hòan`), which is no spelling but keeps
     different syllables different; it is for comparing only.
     """
-    text = unicodedata.normalize("NFC", text).lower()
-    # Lower-casing may leave a decomposed letter (U+0130 gives i and a combining dot).
-    text = unicodedata.normalize("NFC", text)
+    text = unicodedata.normalize("NFC", text.lower())
     return _TONE_PLACE.sub(lambda match: _TONED[match.group()], text)
 
 

@@ -92,14 +92,14 @@ def names_base_model(name: str) -> bool:
 
 
 def usable_shots(example: Example, pools: Mapping[str, Sequence[Example]], count: int) -> tuple[Example, ...]:
-    """The first `count` solved shots of the example's pool that are not the example itself.
+    """The first `count` solved shots of the example's pool that are not the example itself, known by its text.
 
-    Takes what is there: some VMLU subjects have three. A row with the same text is the same question.
+    Takes what is there: some VMLU subjects have three.
     """
     if not count:
         return ()
     pool = pools.get(example.shot_key, ())
-    others = (s for s in pool if s.answer is not None and s.id != example.id and s.body != example.body)
+    others = (s for s in pool if s.answer is not None and s.body != example.body)
     return tuple(itertools.islice(others, count))
 
 

@@ -57,6 +57,12 @@ def test_quoted_cells_span_lines_and_either_line_end_ends_a_row(tmp_path: Path, 
     assert second.gold == ("B",)
 
 
+def test_a_line_break_inside_a_cell_stays_as_released(tmp_path: Path) -> None:
+    write_mmlu(tmp_path, "test", "law", [("One\r\ntwo\rthree?", *ROW[1:])], "\r\n")
+    (example,) = MMLU.read(directory(tmp_path)).examples
+    assert example.body.startswith("One\r\ntwo\rthree?\nA. sky")
+
+
 @pytest.mark.parametrize("separator", ["\u0085", "\u2028", "\u2029", "\x0b", "\x0c", "\x1c"], ids=ascii)
 def test_unicode_line_separators_inside_text_end_nothing(tmp_path: Path, separator: str) -> None:
     write_mmlu(tmp_path, "test", "law", [(f"one{separator}two", f"a{separator}b", "b", "c", "d", "A")])
