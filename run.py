@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""Set evalsuite up in .venv and run it. Needs Python 3.11 or later and git, nothing else.
+
+    python3 run.py bench [pytest options]     the benchmarks; e.g. python3 run.py bench -k mmlu --limit 100
+    python3 run.py test  [pytest options]     the tests
+
+The first call installs; later ones start at once, until pyproject.toml or the constraints change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+ENVIRONMENT = Path(os.environ.get("EVALSUITE_VENV") or ROOT / ".venv")
+CPU_CONSTRAINTS = ROOT / "constraints-cpu.txt"
+
+EXTRAS = {"bench": "", "test": "[dev]"}
+"""The extras that each command needs; `test`'s include `bench`'s."""
+ARGUMENTS = {
+    "bench": ["benchmarks", "-rs", "--benchmark-columns=min,median,max,rounds", "--benchmark-sort=fullname"],
+    "test": ["tests", "-n", "auto", "--benchmark-disable"],
+}
+ONE_THREAD_A_WORKER = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def main(arguments: Sequence[str]) -> int:
+    if sys.version_info < (3, 11):  # noqa: UP036  # this runs before anything could refuse to be installed
+        sys.exit(f"evalsuite needs Python 3.11 or later; this is {sys.version.split()[0]}")
+    if not arguments or arguments[0] not in ARGUMENTS:
+        print(__doc__.strip())
+        return 0 if arguments and arguments[0] in ("-h", "--help") else 2
+    command, *options = arguments
+    set_up(EXTRAS[command])
+    environment = os.environ | {"TOKENIZERS_PARALLELISM": "false"}
+    if command == "test":
+        environment |= {name: os.environ.get(name, count) for name, count in ONE_THREAD_A_WORKER.items()}
+    pytest = [str(python()), "-m", "pytest", *_without_default_paths(ARGUMENTS[command], options), *options]
+    say("$ pytest " + " ".join(pytest[3:]))
+    return subprocess.run(pytest, cwd=ROOT, env=environment).returncode
+
+
+def set_up(extras: str) -> None:
+    """Make the environment and install into it, unless a stamp says that just this was done."""
+    constraints = [] if has_nvidia_gpu() else ["--constraint", str(CPU_CONSTRAINTS)]
+    stamp, wanted = ENVIRONMENT / "evalsuite-stamp.json", fingerprint(constraints)
+    done = json.loads(stamp.read_text()) if stamp.exists() else {}
+    if done.get("fingerprint") == wanted and extras in done["extras"]:
+        return
+    if not python().exists():
+        say(f"making a virtual environment in {ENVIRONMENT}")
+        venv.create(ENVIRONMENT, with_pip=True, clear=ENVIRONMENT.exists())
+    if constraints:
+        say("no NVIDIA GPU found: installing torch for the CPU")
+        refuse_cuda_build(constraints)
+    say("installing evalsuite and what it needs: minutes the first time")
+    pip("install", "-qq", *constraints, "--editable", f"{ROOT}{extras}")
+    covered = sorted({extras, ""} | set(done["extras"] if done.get("fingerprint") == wanted else ()))
+    stamp.write_text(json.dumps({"fingerprint": wanted, "extras": covered}))
+    say("set up")
+
+
+def refuse_cuda_build(constraints: Sequence[str]) -> None:
+    """Stop before gigabytes of CUDA packages come to a machine that cannot use them.
+
+    Which build of torch pip finds depends on the sources that it is configured with; a dry run reads only metadata.
+    """
+    dry_run = ["install", "-qq", "--dry-run", "--no-deps", "--ignore-installed", "--report", "-"]
+    report = json.loads(pip(*dry_run, *constraints, "torch", capture=True))
+    (torch,) = (item["metadata"] for item in report["install"])
+    if any(requirement.startswith(("nvidia-", "cuda-")) for requirement in torch.get("requires_dist", ())):
+        sys.exit(
+            f"This machine has no NVIDIA GPU, and pip's sources offer torch {torch['version']} only with CUDA.\n"
+            'Give pip a source of CPU builds (PyTorch\'s "Start locally" page names one) by the environment variable\n'
+            "PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS, and run this again."
+        )
+
+
+def has_nvidia_gpu() -> bool:
+    """Whether the driver's own tool lists a GPU."""
+    tool = shutil.which("nvidia-smi")
+    return tool is not None and "GPU" in subprocess.run([tool, "-L"], capture_output=True, text=True).stdout
+
+
+def fingerprint(constraints: Sequence[str]) -> str:
+    """Changes with what is to be installed, and with the Python that it is installed for."""
+    digest = hashlib.sha256(sys.version.encode())
+    for path in [ROOT / "pyproject.toml", *map(Path, constraints[1:])]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def pip(*arguments: str, capture: bool = False) -> str:
+    command = [str(python()), "-m", "pip", "--disable-pip-version-check", *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE if capture else None, text=True)
+    if done.returncode:
+        sys.exit(f"pip failed ({done.returncode}); its own message is above. Nothing was marked as set up: run again")
+    return done.stdout or ""
+
+
+def python() -> Path:
+    return ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def say(text: str) -> None:
+    print(f"[evalsuite] {text}", flush=True)
+
+
+def _without_default_paths(defaults: Sequence[str], options: Sequence[str]) -> list[str]:
+    """Paths that are given replace the default folder: `run.py bench benchmarks/test_mmlu.py`."""
+    folder = ROOT / defaults[0]
+    given = any((ROOT / option.split("::")[0]).resolve().is_relative_to(folder) for option in options)
+    return list(defaults[1:] if given else defaults)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
