@@ -1,0 +1,91 @@
+"""The recipe, step by step:
+
+    python -m evalsuite.nano data                      # the sample data
+    python -m evalsuite.nano tokenizer                 # the tokenizer
+    python -m evalsuite.nano shards --to SHARDS &      # the training stream, pre-tokenised, on all cores
+    python -m evalsuite.nano train --shards SHARDS --to OUT --compile
+    python -m evalsuite.nano export --checkpoint OUT/model.pt
+    python -m evalsuite.nano figures                   # what the saved model scores
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from evalsuite.nano import DATA_DIR, MODEL_DIR
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m evalsuite.nano", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model-dir", type=Path, default=MODEL_DIR, help="tokenizer and weights (default: the package)")
+    parser.add_argument("--data-dir", type=Path, default=DATA_DIR, help="sample data (default: the package)")
+    steps = parser.add_subparsers(dest="step", required=True)
+    for name in ("data", "tokenizer"):
+        steps.add_parser(name)
+    shards = steps.add_parser("shards")
+    shards.add_argument("--to", type=Path, required=True)
+    shards.add_argument("--count", type=int, default=400, help="shards of 2 M tokens")
+    shards.add_argument("--processes", type=int)
+    train = steps.add_parser("train")
+    train.add_argument("--shards", type=Path, required=True)
+    train.add_argument("--count", type=int, default=400, help="how many shards there will be")
+    train.add_argument("--to", type=Path, required=True)
+    train.add_argument("--seconds", type=float, default=240.0)
+    train.add_argument("--layers", type=int, default=4)
+    train.add_argument("--report-seconds", type=float, default=20.0)
+    train.add_argument("--watched", type=int, default=200)
+    train.add_argument("--compile", action="store_true")
+    export = steps.add_parser("export")
+    export.add_argument("--checkpoint", type=Path, required=True)
+    figures = steps.add_parser("figures")
+    figures.add_argument("--shots", type=int, nargs="*", default=[0, 3])
+    _run(parser.parse_args())
+
+
+def _run(a: argparse.Namespace) -> None:
+    if a.step == "data":
+        from evalsuite.nano.samples import write_samples
+
+        write_samples(a.data_dir)
+    elif a.step == "tokenizer":
+        from evalsuite.nano.tokenizer import train_tokenizer
+
+        train_tokenizer(a.model_dir)
+    elif a.step == "shards":
+        from evalsuite.nano.shards import StreamPlan, write_shards
+
+        print(f"{write_shards(a.to, a.model_dir, StreamPlan(shards=a.count), a.processes):,} tokens, padding included")
+    elif a.step == "train":
+        _train(a)
+    elif a.step == "export":
+        from evalsuite.nano.export import export
+
+        export(a.checkpoint, a.model_dir)
+    else:
+        from evalsuite.nano.figures import measure
+
+        for dtype in ("float32", "bfloat16"):
+            for shots in a.shots:
+                found = measure(a.model_dir, a.data_dir, dtype=dtype, shots=shots)
+                print(json.dumps({"dtype": dtype, "shots": shots, **found}))
+
+
+def _train(a: argparse.Namespace) -> None:
+    from evalsuite.nano.train import Shape, TrainPlan, train
+
+    plan = TrainPlan(
+        shape=Shape(layers=a.layers),
+        seconds=a.seconds,
+        report_seconds=a.report_seconds,
+        watched=a.watched,
+        compile=a.compile,
+    )
+    train(plan, shards=a.shards, count=a.count, tokenizer=a.model_dir, data=a.data_dir, out=a.to)
+
+
+if __name__ == "__main__":
+    main()

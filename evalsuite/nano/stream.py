@@ -1,0 +1,52 @@
+"""The training stream: a mixture of documents that moves from letter look-up to everything.
+
+Binding an answer to its letter is the hard part, so the stream opens with look-ups whose question says the
+answer; facts, passages and news follow, with look-up kept alive beside them. Nothing held out is ever drawn.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+
+from evalsuite.nano import documents as d
+from evalsuite.nano.documents import Document
+from evalsuite.nano.split import is_held_out
+
+_MAKERS: Mapping[str, Callable[[random.Random], Document]] = {
+    "lookup": d.lookup,
+    "lookup shots": lambda rng: d.lookup(rng, rng.randint(1, 4)),
+    "letters": d.letters,
+    "open": d.open_fact,
+    "words": d.words,
+    "bare": d.bare,
+    "mmlu": d.mmlu,
+    "vmlu": d.vmlu,
+    "vnhsge": d.vnhsge,
+    "viquad": d.viquad,
+    "vietnews": d.vietnews,
+    "mmlu shots": lambda rng: d.mmlu(rng, rng.randint(1, 5)),
+    "vmlu shots": lambda rng: d.vmlu(rng, rng.randint(1, 5)),
+    "vnhsge shots": lambda rng: d.vnhsge(rng, rng.randint(1, 5)),
+    "viquad shots": lambda rng: d.viquad(rng, rng.randint(1, 5)),
+    "vietnews shots": lambda rng: d.vietnews(rng, rng.randint(1, 4)),
+}
+EARLY: Mapping[str, float] = {
+    "lookup": 40, "lookup shots": 6, "letters": 30, "open": 14, "words": 5, "viquad": 3, "vietnews": 2,
+}  # fmt: skip
+LATE: Mapping[str, float] = {
+    "lookup": 5, "lookup shots": 1, "letters": 3, "open": 14, "words": 8, "bare": 14,
+    "mmlu": 12, "vmlu": 10, "vnhsge": 10, "viquad": 10, "vietnews": 5,
+    "mmlu shots": 2, "vmlu shots": 2, "vnhsge shots": 2, "viquad shots": 2, "vietnews shots": 1.5,
+}  # fmt: skip
+"""Shares of documents, not of tokens."""
+
+
+def draw_document(rng: random.Random, *, early: bool) -> Document:
+    """One document of the early or the late mixture."""
+    mixture = EARLY if early else LATE
+    kind = rng.choices(tuple(mixture), tuple(mixture.values()))[0]
+    document = _MAKERS[kind](rng)
+    if any(map(is_held_out, document.presentations)):
+        raise AssertionError(f"{kind}: a held-out presentation was drawn for training")
+    return document
