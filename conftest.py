@@ -6,7 +6,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["evalsuite.plugin"]
+pytest_plugins = ["evalsuite.plugin", "pytester"]
 
 # No deadline anywhere: a model's first forward is slow, and a shared machine is slower.
 settings.register_profile("dev", deadline=None, max_examples=25)

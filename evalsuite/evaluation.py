@@ -119,11 +119,13 @@ def answer(
     # All answers are in. What an engine does when its stream is drained is book-keeping, so it is not timed.
     with CLOCK.paused():
         surplus = next(stream, None)
-    if surplus is not None or len(outcomes) < len(expected):
-        lost = min(expected - outcomes.keys(), default=None)
+    problem = f"and then another for {surplus.id!r}" if surplus else ""
+    if len(outcomes) < len(expected):
+        problem = f"the first missing is {min(expected - outcomes.keys())!r}"
+    if problem:
         raise EvalsuiteError(
-            f"strategy {strategy!r}: expected one answer for each of {len(expected)} questions, got {len(outcomes)}"
-            + (f"; the first missing is {lost!r}" if lost is not None else f" and then another for {surplus!r}")
+            f"strategy {strategy!r}: expected one answer for each of {len(expected)} questions, got {len(outcomes)}; "
+            f"{problem}"
         )
     return outcomes
 

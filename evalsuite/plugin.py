@@ -84,7 +84,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         return
     options = config.stash[OPTIONS]
     try:
-        config.stash[RESULTS] = ResultsRun(options.results, label=options.config.model)
+        config.stash[RESULTS] = ResultsRun(options.results, label=options.config.model.rstrip("/").rsplit("/", 1)[-1])
     except ConfigError as error:
         raise pytest.UsageError(str(error)) from error
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -152,26 +153,17 @@ def _first_round_recorded(
     workload = measured.workload
 
     def answer_and_record() -> None:
-        with (
-            session.results.open_case(case.name) as log,
-            session.progress.bar(case.name, len(workload)) as tick,
-        ):
-
-            def record(outcome: Outcome) -> None:
-                graded = grade(workload, outcome)
-                measured.graded.append(graded)
-                hash_ = workload.prompt_hashes[outcome.id]
-                log.write(outcome, graded, prompt_hash=hash_, main_metric=workload.task.main_metric)
-                tick()
-
-            engine.reset_counters()
-            meter.reset()
+        with _recorder(session, case, measured) as record:
+            with CLOCK.paused():
+                engine.reset_counters()
+                meter.reset()
             start = CLOCK()
             measured.outcomes = answer(engine, workload, case.path.strategy, on_outcome=record)
             measured.seconds.append(CLOCK() - start)
-            measured.peak_memory = meter.peak()
-            measured.counters = engine.counters.to_dict()
-            measured.padding_share = engine.counters.padding_share
+            with CLOCK.paused():
+                measured.peak_memory = meter.peak()
+                measured.counters = engine.counters.to_dict()
+                measured.padding_share = engine.counters.padding_share
 
     def answer_once() -> None:
         if not measured.seconds:
@@ -182,6 +174,29 @@ def _first_round_recorded(
         measured.seconds.append(CLOCK() - start)
 
     return answer_once
+
+
+@contextmanager
+def _recorder(session: EvaluationSession, case: Case, measured: Measurement) -> Iterator[Callable[[Outcome], None]]:
+    """The function that grades and writes one answer. Opening and closing the file is off the clock, too."""
+    workload = measured.workload
+    with ExitStack() as stack:
+        with CLOCK.paused():
+            log = stack.enter_context(session.results.open_case(case.name))
+            tick = stack.enter_context(session.progress.bar(case.name, len(workload)))
+
+        def record(outcome: Outcome) -> None:
+            graded = grade(workload, outcome)
+            measured.graded.append(graded)
+            hash_ = workload.prompt_hashes[outcome.id]
+            log.write(outcome, graded, prompt_hash=hash_, main_metric=workload.task.main_metric)
+            tick()
+
+        try:
+            yield record
+        finally:
+            with CLOCK.paused():
+                stack.close()
 
 
 def _baseline_timer(

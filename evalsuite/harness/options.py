@@ -70,10 +70,7 @@ def sample_folder() -> Path:
 def add_options(parser: pytest.Parser) -> None:
     """One group in `pytest --help`. Flags that pytest has itself are shared, not redefined."""
     group = parser.getgroup(
-        "evalsuite",
-        "evalsuite: which model, run how, on which questions. "
-        "pytest's own --strict-config counts here too: an explicit --dtype, --attention, --compile or --device that "
-        "cannot be had is then an error instead of a step down that is logged and reported",
+        "evalsuite", "evalsuite (pytest's --strict-config counts too: what is asked for and cannot be had is an error)"
     )
     for flag, settings in _OPTIONS.items():
         group.addoption(flag, **settings)
@@ -148,7 +145,12 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "DIR",
         "help": "directory whose weights replace the model's; its tokenizer too if it holds one",
     },
-    "--dtype": {"default": _DEFAULTS.dtype, "choices": DTYPES, "help": "default: %(default)s"},
+    "--dtype": {
+        "default": _DEFAULTS.dtype,
+        "choices": DTYPES,
+        "help": "default: %(default)s. A dtype, attention, compilation or device that cannot be had is a step down, "
+        "logged and reported; with --strict-config it is an error",
+    },
     "--attention": {
         "default": _DEFAULTS.attention,
         "choices": ATTENTIONS,

@@ -1,0 +1,148 @@
+"""What a benchmark run says, records and refuses, seen from outside."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.plugin.conftest import QUESTIONS, RunSuite
+
+EXTRA_INFO = {
+    "score", "speed_up", "tokens_per_s", "questions_per_s", "peak_memory", "counters", "padding_share", "load_report",
+    "fingerprints", "seeds", "versions", "truncated", "excluded", "verdict", "fallbacks", "config", "execution",
+}  # fmt: skip
+
+
+def test_every_strategy_is_timed_judged_recorded_and_compared_with_a_saved_run(
+    run_suite: RunSuite, project: pytest.Pytester
+) -> None:
+    first = run_suite("--benchmark-autosave", "--benchmark-compare")  # nothing is saved yet: a warning, no crash
+    first.assert_outcomes(passed=3)
+    first.stderr.fnmatch_lines(["*Can't compare. No benchmark files*"])
+    first.stdout.fnmatch_lines(
+        [
+            "*= evalsuite =*",
+            "case*score*speed-up*tokens computed*padding*verdict",
+            "test_mmlu[[]unbatched]*0.* ± 0.*1.00x*0.0%*reference",
+            f"test_mmlu[[]per_question]*x [[]*, *faithful, {QUESTIONS} of {QUESTIONS} compared",
+            f"test_mmlu[[]padded]*x [[]*, *%*faithful, {QUESTIONS} of {QUESTIONS} compared",
+            "attention: auto took sdpa",
+            "answers and summary: .evalsuite/*",
+        ]
+    )
+    second = run_suite("--benchmark-compare", "--benchmark-json=run.json", "--strategy=padded,unbatched")
+    second.assert_outcomes(passed=2, deselected=1)
+    second.stdout.fnmatch_lines(["*test_mmlu[[]padded] (0001*", "*test_mmlu[[]padded] (NOW)*"])
+
+    benchmarks = {b["name"]: b for b in json.loads(Path(project.path / "run.json").read_text())["benchmarks"]}
+    padded = benchmarks["test_mmlu[padded]"]
+    assert padded["extra_info"].keys() >= EXTRA_INFO
+    assert padded["options"]["timer"] == "seconds"
+    speed_up = padded["extra_info"]["speed_up"]
+    assert padded["stats"]["data"] == pytest.approx(speed_up["path_seconds"], rel=0.05, abs=5e-4)
+    assert len(speed_up["baseline_seconds"]) == padded["stats"]["rounds"] == 3
+    assert (speed_up["baseline_questions"], speed_up["path_questions"]) == (QUESTIONS, QUESTIONS)
+    assert benchmarks["test_mmlu[unbatched]"]["extra_info"]["counters"]["forward_passes"] == 4 * QUESTIONS
+
+
+def test_without_timing_workers_evaluate_judge_and_write_every_answer(
+    run_suite: RunSuite, project: pytest.Pytester
+) -> None:
+    result = run_suite("-n2", "--benchmark-disable", "--results=out", "--limit=4", "--reference-limit=2")
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(
+        [
+            "test_mmlu[[]unbatched]*reference",
+            "test_mmlu[[]padded]*not timed*faithful, 2 of 4 compared",
+            "mmlu: 2 left out by --limit",
+        ]
+    )
+    files = {path.name: path.read_text().splitlines() for path in project.path.glob("out/*/*.jsonl")}
+    assert {name: len(lines) for name, lines in files.items()} == {
+        "test_mmlu-unbatched.jsonl": 2,
+        "test_mmlu-per_question.jsonl": 2,
+        "test_mmlu-padded.jsonl": 4,
+    }
+    line = json.loads(files["test_mmlu-padded.jsonl"][0])
+    assert line.keys() == {"id", "group", "prompt_hash", "logprobs", "prediction", "gold", "score", "scores"}
+    summaries = [json.loads(path.read_text())["cases"] for path in project.path.glob("out/*/summary.json")]
+    assert sorted(case for summary in summaries for case in summary) == [
+        "test_mmlu[padded]",
+        "test_mmlu[per_question]",
+        "test_mmlu[unbatched]",
+    ]
+
+
+PLANTED = """
+pytest_plugins = ["evalsuite.plugin"]
+
+def pytest_collection_finish():
+    import dataclasses
+    from evalsuite import scoring
+
+    honest = scoring.STRATEGIES["padded"]
+
+    def backwards(runner, requests):
+        for outcome in honest(runner, requests):
+            yield dataclasses.replace(outcome, logprobs=outcome.logprobs[::-1])
+
+    scoring.STRATEGIES["padded"] = backwards
+"""
+
+
+def test_a_path_that_answers_otherwise_fails_with_the_questions_it_flipped(
+    run_suite: RunSuite, project: pytest.Pytester
+) -> None:
+    project.makeconftest(PLANTED)
+    result = run_suite("--strategy=padded", "--benchmark-disable")
+    result.assert_outcomes(failed=1, deselected=2)
+    result.stdout.fnmatch_lines(
+        [
+            f"test_mmlu[[]padded] is NOT FAITHFUL, {QUESTIONS} of {QUESTIONS} compared*",
+            "noise of the reference * nats*",
+            "question * reference * path * fp32 margin",
+            "mmlu/test/sums/*",
+            "test_mmlu[[]padded]*NOT FAITHFUL*",  # and the closing table says so too
+        ]
+    )
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+OPTIMISATIONS = """
+import pytest
+
+@pytest.mark.parametrize("batch_size", [4])
+def test_batch_size(evaluate_case, batch_size):
+    evaluate_case("mmlu", "padded", change={"batch_size": batch_size}, baseline={"batch_size": 1})
+
+def test_dtype(evaluate_case):
+    evaluate_case("mmlu", "padded", change={"dtype": "float32"}, baseline={"dtype": "float32", "attention": "eager"})
+
+def test_attention(evaluate_case):
+    evaluate_case("mmlu", "padded", change={"attention": "flash_attention_2"}, baseline={"attention": "eager"})
+
+def test_typo(evaluate_case):
+    evaluate_case("mmlu", "padded", change={"batchsize": 1})
+
+def test_no_data(evaluate_case):
+    evaluate_case("vmlu", "padded")
+"""
+
+
+def test_an_optimisation_has_its_own_baseline_and_what_cannot_run_is_skipped_by_name(
+    run_suite: RunSuite, project: pytest.Pytester
+) -> None:
+    project.path.joinpath("benchmarks", "test_mmlu.py").write_text(OPTIMISATIONS)
+    result = run_suite("-rs", "--benchmark-json=run.json")
+    result.assert_outcomes(passed=2, skipped=1, failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "ConfigError: expected fields of InferenceConfig or ExecutionOptions, got batchsize",
+            "DataError: *",
+            "SKIPPED*attention flash_attention_2: flash_attention_2 runs on CUDA devices, not on cpu",
+        ]
+    )
+    benchmarks = json.loads(Path(project.path / "run.json").read_text())["benchmarks"]
+    baselines = {b["name"]: b["extra_info"]["speed_up"]["baseline"] for b in benchmarks}
+    assert baselines["test_batch_size[4]"]["execution"]["batch_size"] == 1
+    assert baselines["test_dtype"]["config"]["attention"] == "eager"

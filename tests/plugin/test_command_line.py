@@ -1,0 +1,111 @@
+"""What the command line offers, selects and refuses before a model is touched."""
+
+import re
+import time
+
+import pytest
+
+from tests.plugin.conftest import ROOT
+
+OPTIONS = {
+    *("--model", "--checkpoint", "--dtype", "--attention", "--compile", "--device", "--strategy", "--batch-size"),
+    *("--token-budget", "--shots", "--chat-template", "--limit", "--reference-limit", "--data", "--split"),
+    *("--results", "--require", "--no-kv-cache"),
+}
+CASES = {
+    "mmlu": ["unbatched", "per_question", "padded"],
+    "vmlu": ["unbatched", "per_question", "padded"],
+    "vnhsge": ["unbatched", "per_question", "padded"],
+    "viquad": ["unbatched", "padded"],
+    "vietnews": ["unbatched", "padded"],
+}
+NO_TORCH = """
+import sys
+pytest_plugins = ["evalsuite.plugin"]
+
+def pytest_unconfigure():
+    print("imported:", {"torch", "transformers", "datasets", "pandas"} & set(sys.modules))
+"""
+
+
+def test_all_options_are_explained_in_one_group(project: pytest.Pytester) -> None:
+    text = project.runpytest_inprocess("--help").stdout.str()
+    title, group = text.split("\nevalsuite ")[1].split("\n\n")[0].split("\n", 1)
+    assert set(re.findall(r"^  (--[\w-]+)", group, re.MULTILINE)) == OPTIONS
+    assert "--strict-config" in title
+
+
+def test_collecting_the_benchmarks_takes_under_three_seconds_and_no_torch(project: pytest.Pytester) -> None:
+    project.makeconftest(NO_TORCH)
+    start = time.perf_counter()
+    result = project.runpytest_subprocess("benchmarks", "--collect-only", "-q", "-s")
+    assert time.perf_counter() - start < 3
+    result.stdout.fnmatch_lines(["benchmarks/test_mmlu.py::test_mmlu[[]padded]", "imported: set()"])
+
+
+@pytest.mark.parametrize("task", CASES)
+def test_k_selects_one_task_s_cases_by_stable_names(pytester: pytest.Pytester, task: str) -> None:
+    result = pytester.runpytest_inprocess(ROOT / "benchmarks", "--rootdir", ROOT, "--collect-only", "-q", "-k", task)
+    collected = [line.split("::")[1] for line in result.outlines if "::" in line]
+    assert collected == [f"test_{task}[{strategy}]" for strategy in CASES[task]]
+
+
+def test_cases_of_one_configuration_follow_each_other(project: pytest.Pytester) -> None:
+    project.path.joinpath("benchmarks", "test_mmlu.py").write_text(
+        """
+import pytest
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a(evaluate_case, dtype): ...
+
+def test_plain(): ...
+
+def test_b(evaluate_case): ...
+
+@pytest.mark.parametrize("dtype", ["float16"])
+def test_c(evaluate_case, dtype): ...
+"""
+    )
+    result = project.runpytest_inprocess("benchmarks", "--collect-only", "-q")
+    collected = [line.split("::")[1] for line in result.outlines if "::" in line]
+    assert collected == ["test_a[bfloat16]", "test_b", "test_plain", "test_a[float16]", "test_c[float16]"]
+
+
+def test_timing_by_several_workers_is_refused_with_the_way_out(project: pytest.Pytester) -> None:
+    for arguments in (["benchmarks"], ["."], ["benchmarks/test_mmlu.py::test_mmlu"]):
+        result = project.runpytest_inprocess("-n2", *arguments)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["ERROR: benchmarks cannot be timed by several workers*-n 0*--benchmark-disable*"])
+
+
+def test_tests_may_be_spread_over_workers(project: pytest.Pytester) -> None:
+    project.mkdir("tests").joinpath("test_x.py").write_text("def test_x(): ...")
+    project.runpytest_subprocess("tests", "-n2", "--benchmark-disable").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--strategy=paded"], "*--strategy: expected names out of unbatched, per_question, padded; got 'paded'*"),
+        (["--limit=0"], "*--limit: expected a whole number of at least 1, got '0'*"),
+        (["--dtype=int8"], "*--dtype: invalid choice: 'int8'*"),
+        (["--require=warp_drive"], "*require: expected names out of cuda, *; got 'warp_drive'*"),
+        (["--results=pytest.ini/below"], "*results folder pytest.ini/below: expected a folder*--results DIR*"),
+    ],
+    ids=["strategy", "limit", "dtype", "require", "results"],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_runs(
+    project: pytest.Pytester, arguments: list[str], message: str
+) -> None:
+    result = project.runpytest_inprocess("benchmarks", *arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([message])
+
+
+def test_a_required_ability_that_is_missing_is_an_error(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evalsuite.capability.REQUIREMENTS", {"cuda": lambda: "torch finds no CUDA device"})
+    result = project.runpytest_inprocess("benchmarks", "--require", "cuda")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --require cuda: torch finds no CUDA device"])

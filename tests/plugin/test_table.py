@@ -1,0 +1,82 @@
+"""The closing table and the table of flips, as text."""
+
+from typing import Any
+from unittest.mock import Mock
+
+from evalsuite.faithful import Flip, Verdict
+from evalsuite.harness.table import closing_lines, flip_lines
+from evalsuite.plugin import RECORD, ClosingTable
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    return {
+        "case": "test_mmlu[padded]",
+        "task": "mmlu",
+        "score": {"value": 0.8125, "stderr": 0.0244},
+        "speed_up": {"ratio": 12.345, "low": 11.5, "high": 13.0, "note": ""},
+        "counters": {"tokens_computed": 123456},
+        "padding_share": 0.0312,
+        "verdict": {"summary": "faithful, 256 of 14,042 compared"},
+        "load_report": {"asked": {"attention": "auto", "dtype": "bfloat16"}, "got": {"attention": "sdpa"}},
+        "fallbacks": [],
+        "truncated": 0,
+        "questions": 14042,
+        "excluded": {},
+        "unscored": 0,
+        "left_out": 0,
+        "results": ".evalsuite/run",
+    } | changes
+
+
+def test_a_case_is_one_row() -> None:
+    lines = closing_lines([record()])
+    assert lines[0].split("  ")[0] == "case"
+    assert " ".join(lines[1].split()) == (
+        "test_mmlu[padded] 0.812 ± 0.024 12.35x [11.50, 13.00] 123,456 3.1% faithful, 256 of 14,042 compared"
+    )
+
+
+def test_what_is_not_known_is_not_made_up() -> None:
+    one_round = {"ratio": 2.0, "low": None, "high": None, "note": "1 round: about 300 s each, more than 20 s"}
+    lines = closing_lines([record(score=None, speed_up=None), record(speed_up=one_round)])
+    assert " n/a " in lines[1]
+    assert " not timed " in lines[1]
+    assert " 2.00x " in lines[2]
+    assert "test_mmlu[padded]: 1 round: about 300 s each, more than 20 s" in lines
+
+
+def test_steps_down_and_what_was_left_aside_stand_below_once() -> None:
+    step = {"what": "dtype", "asked": "bfloat16", "got": "float32", "reason": "this CPU has none"}
+    within_auto = {"what": "attention", "asked": "flex_attention", "got": "sdpa", "reason": "no CUDA"}
+    odd = record(fallbacks=[step, within_auto], truncated=3, excluded={"needs an image": 25}, unscored=7, left_out=9)
+    assert closing_lines([odd, odd])[3:] == [
+        "attention: auto took sdpa",
+        "step down: dtype: bfloat16 -> float32: this CPU has none",
+        "mmlu: 3 of 14,042 prompts cut on the left to the model's window",
+        "mmlu: 25 not scored: needs an image",
+        "mmlu: 7 predicted but not scored: no published answers",
+        "mmlu: 9 left out by --limit",
+        "answers and summary: .evalsuite/run",
+    ]
+
+
+def test_flips_that_noise_does_not_excuse_come_first_and_long_lists_are_cut() -> None:
+    flips = [Flip(id=f"q/{n}", reference="A", path="B", margin=0.5, excused=n < 6) for n in range(12)]
+    verdict = Verdict(
+        faithful=False, compared=12, total=12, flips=tuple(flips), noise=0.01, path_difference=0.3, reason="6 flips"
+    )
+    lines = flip_lines("test_mmlu[padded]", verdict)
+    assert lines[0].startswith("test_mmlu[padded] is NOT FAITHFUL, 12 of 12 compared")
+    assert [line.split()[0] for line in lines[4:14]] == [f"q/{n}" for n in (6, 7, 8, 9, 10, 11, 0, 1, 2, 3)]
+    assert lines[14] == "... and 2 more"
+
+
+def test_no_cases_no_table() -> None:
+    assert closing_lines([]) == []
+
+
+def test_a_record_that_cannot_be_shown_does_not_crash_the_end_of_the_run() -> None:
+    table, terminal = ClosingTable(), Mock()
+    table.pytest_runtest_logreport(Mock(when="call", user_properties=[(RECORD, {"case": "broken"}), ("other", 1)]))
+    table.pytest_terminal_summary(terminal)
+    assert "the table could not be made: KeyError" in terminal.write_line.call_args.args[0]
