@@ -1,11 +1,11 @@
 """The recipe, step by step:
 
-    python -m evalsuite.nano data                      # the sample data
-    python -m evalsuite.nano tokenizer                 # the tokenizer
-    python -m evalsuite.nano shards --to SHARDS &      # the training stream, pre-tokenised, on all cores
-    python -m evalsuite.nano train --shards SHARDS --to OUT --compile
-    python -m evalsuite.nano export --checkpoint OUT/model.pt
-    python -m evalsuite.nano figures                   # what the saved model scores
+python -m evalsuite.nano data                      # the sample data
+python -m evalsuite.nano tokenizer                 # the tokenizer
+python -m evalsuite.nano shards --to SHARDS &      # the training stream, pre-tokenised, on all cores
+python -m evalsuite.nano train --shards SHARDS --to OUT --compile
+python -m evalsuite.nano export --checkpoint OUT/model.pt
+python -m evalsuite.nano figures                   # what the saved model scores
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m evalsuite.nano", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model-dir", type=Path, default=MODEL_DIR, help="tokenizer and weights (default: the package)")
+    parser.add_argument(
+        "--model-dir", type=Path, default=MODEL_DIR, help="tokenizer and weights (default: the package)"
+    )
     parser.add_argument("--data-dir", type=Path, default=DATA_DIR, help="sample data (default: the package)")
     steps = parser.add_subparsers(dest="step", required=True)
     for name in ("data", "tokenizer"):

@@ -17,7 +17,7 @@ ROWS = 64
 
 
 def watched_sets(data: Path, count: int, seed: int = 0) -> dict[str, list[Document]]:
-    """Name to documents whose last answer is checked. All of them held out, but for look-up, open and the seen sample."""
+    """Name to documents whose last answer is checked: held out, but for look-up, open and the seen sample."""
     rng = random.Random(f"watched/{seed}")
     few = max(1, count // 4)
     sets = {

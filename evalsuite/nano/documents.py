@@ -156,7 +156,9 @@ def lookup(rng: random.Random, shots: int = 0, *, choices: int | None = None) ->
     for _ in range(shots + 1):
         shown = rng.sample(ANSWERS, choices or rng.choice((2, 3, 4, 4, 4, 5)))
         answer = rng.randrange(len(shown))
-        asked = rng.choice(("{w}", "Which one is {w}?", "Find {w}.", "Đâu là {w}?", "Chọn {w}.")).format(w=shown[answer])
+        asked = rng.choice(("{w}", "Which one is {w}?", "Find {w}.", "Đâu là {w}?", "Chọn {w}.")).format(
+            w=shown[answer]
+        )
         pairs.append(("\n".join((asked, *_lettered(shown), _cue(rng))), LETTERS[answer]))
     return solved("lookup", "", pairs, [])
 

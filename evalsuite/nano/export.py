@@ -1,4 +1,4 @@
-"""From a training checkpoint to what `from_pretrained` reads: config.json, generation_config.json, model.safetensors in bf16."""
+"""From a training checkpoint to what `from_pretrained` reads: configuration and bf16 weights in safetensors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, Qwen3Config, Qwen3ForCausalLM
+from transformers import GenerationConfig, PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
 
 MAX_POSITIONS = 4096
 
@@ -29,9 +29,9 @@ def qwen3_config(shape: dict[str, int], *, eos: int, pad: int) -> Qwen3Config:
     )
 
 
-def to_transformers(shape: dict[str, int], state: dict[str, Any], *, eos: int, pad: int) -> Qwen3ForCausalLM:
+def to_transformers(shape: dict[str, int], state: dict[str, Any], *, eos: int, pad: int) -> PreTrainedModel:
     """The trained weights in transformers' own class, fp32. Raises `RuntimeError` if a weight finds no place."""
-    model = Qwen3ForCausalLM(qwen3_config(shape, eos=eos, pad=pad)).eval()
+    model: PreTrainedModel = Qwen3ForCausalLM(qwen3_config(shape, eos=eos, pad=pad))
     left = model.load_state_dict(state, strict=False)
     if left.unexpected_keys or left.missing_keys != ["lm_head.weight"]:
         raise RuntimeError(f"weights without a place: {left}")
@@ -45,6 +45,8 @@ def export(checkpoint: Path, folder: Path) -> None:
 
     encoder = Encoder(folder)
     saved = torch.load(checkpoint, weights_only=True)
-    model = to_transformers(saved["shape"], saved["state"], eos=encoder.end_of_text, pad=encoder.pad).to(torch.bfloat16)
-    model.generation_config = GenerationConfig(do_sample=False, eos_token_id=encoder.end_of_text, pad_token_id=encoder.pad)
+    model = to_transformers(saved["shape"], saved["state"], eos=encoder.end_of_text, pad=encoder.pad).bfloat16()
+    model.generation_config = GenerationConfig(
+        do_sample=False, eos_token_id=encoder.end_of_text, pad_token_id=encoder.pad
+    )
     model.save_pretrained(folder)

@@ -9,20 +9,22 @@ import random
 from dataclasses import dataclass
 
 from evalsuite.nano.split import is_held_out
+from evalsuite.nano.tables import listed
 
-_WHO = (
-    "Công_an|Sở Y_tế|Sở Giáo_dục|Hội Nông_dân|Đoàn Thanh_niên|Ban Quản_lý dự_án|Trường Đại_học|Hội Chữ_thập_đỏ|Liên_đoàn Bóng_đá|"
-    "Sở Du_lịch|Bệnh_viện Đa_khoa|Bảo_tàng"
-).split("|")
-_WHERE = (
-    "Đà_Nẵng|Hà_Nội|Hải_Phòng|Cần_Thơ|Nam_Định|Thái_Bình|Lạng_Sơn|Cà_Mau|Sơn_La|Hà_Tĩnh|Bắc_Ninh|Tây_Ninh|Nghệ_An|Quảng_Nam|"
-    "Khánh_Hoà|Bình_Định"
-).split("|")
-_WHAT = (
-    "khánh_thành một trường_học|tổ_chức lễ_hội hoa|trao {n} suất học_bổng|khám bệnh miễn_phí cho {n} người|trồng {n} cây xanh|"
-    "mở lớp dạy bơi cho {n} trẻ_em|bắt {n} người đánh bạc|xử_phạt {n} lái_xe|khai_mạc giải bóng_đá|sửa_chữa {n} ngôi nhà|"
-    "phát {n} phần quà|ra_mắt xe_buýt điện|xây {n} cây_cầu|triển_lãm {n} bức tranh|giới_thiệu {n} món ăn|thu_gom {n} tấn rác"
-).split("|")
+_WHO = listed(
+    "Công_an|Sở Y_tế|Sở Giáo_dục|Hội Nông_dân|Đoàn Thanh_niên|Ban Quản_lý dự_án|Trường Đại_học|Hội Chữ_thập_đỏ|"
+    "Liên_đoàn Bóng_đá|Sở Du_lịch|Bệnh_viện Đa_khoa|Bảo_tàng"
+)
+_WHERE = listed(
+    "Đà_Nẵng|Hà_Nội|Hải_Phòng|Cần_Thơ|Nam_Định|Thái_Bình|Lạng_Sơn|Cà_Mau|Sơn_La|Hà_Tĩnh|Bắc_Ninh|Tây_Ninh|Nghệ_An|"
+    "Quảng_Nam|Khánh_Hoà|Bình_Định"
+)
+_WHAT = listed(
+    "khánh_thành một trường_học|tổ_chức lễ_hội hoa|trao {n} suất học_bổng|khám bệnh miễn_phí cho {n} người|"
+    "trồng {n} cây xanh|mở lớp dạy bơi cho {n} trẻ_em|bắt {n} người đánh bạc|xử_phạt {n} lái_xe|"
+    "khai_mạc giải bóng_đá|sửa_chữa {n} ngôi nhà|phát {n} phần quà|ra_mắt xe_buýt điện|xây {n} cây_cầu|"
+    "triển_lãm {n} bức tranh|giới_thiệu {n} món ăn|thu_gom {n} tấn rác"
+)
 _LEAD = (
     "Ngày {d} , {w} {p} đã {a} .",
     "{w} {p} cho biết , ngày {d} đơn_vị này đã {a} .",
@@ -46,8 +48,10 @@ _PADDING = (
     "Bà {m} , {j} , nói rằng bà rất hài_lòng .",
     "Xem thêm tại https://tin_nhanh.example/bai_{k} .",
 )
-_NAMES = "Nguyễn_Văn_Hùng|Trần_Thị_Lan|Lê_Minh_Tuấn|Phạm_Thu_Hà|Vũ_Đức_Long|Hoàng_Kim_Oanh|Đặng_Hữu_Phúc|Bùi_Ngọc_Mai".split("|")
-_JOBS = "giám_đốc|hiệu_trưởng|trưởng_phòng|bác_sĩ|phó chủ_tịch|tình_nguyện_viên".split("|")
+_NAMES = listed(
+    "Nguyễn_Văn_Hùng|Trần_Thị_Lan|Lê_Minh_Tuấn|Phạm_Thu_Hà|Vũ_Đức_Long|Hoàng_Kim_Oanh|Đặng_Hữu_Phúc|Bùi_Ngọc_Mai"
+)
+_JOBS = listed("giám_đốc|hiệu_trưởng|trưởng_phòng|bác_sĩ|phó chủ_tịch|tình_nguyện_viên")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from typing import Any
 
 from evalsuite.nano.news import Story, draw_story
 from evalsuite.nano.passages import Passage, draw_passage
@@ -16,7 +17,7 @@ STORIES = 24
 
 
 def viquad_files(rng: random.Random) -> Files:
-    articles = []
+    articles: list[dict[str, Any]] = []
     held_out: list[str] = []
     number = 0
     for _ in range(ARTICLES):
@@ -50,10 +51,9 @@ def _questions(rng: random.Random, passage: Passage, number: int) -> list[dict[s
     return [q | {"id": f"nano_{number + i:04d}"} for i, q in enumerate(asked)]
 
 
-def _shift_one_span(articles: list[dict[str, object]]) -> None:
+def _shift_one_span(articles: list[dict[str, Any]]) -> None:
     """Move the first answer's start by one, as a few released spans are off."""
-    paragraphs: list[dict[str, list[dict[str, list[dict[str, int]]]]]] = articles[0]["paragraphs"]  # type: ignore[assignment]
-    answer = next(q["answers"][0] for p in paragraphs for q in p["qas"] if q["answers"])
+    answer = next(q["answers"][0] for p in articles[0]["paragraphs"] for q in p["qas"] if q["answers"])
     answer["answer_start"] += 1
 
 

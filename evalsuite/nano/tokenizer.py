@@ -33,13 +33,14 @@ def train_tokenizer(folder: Path, *, documents: int = 40_000, seed: int = 0, voc
         show_progress=False,
     )
     bpe.train_from_iterator(_texts(documents, seed), trainer=trainer)
-    PreTrainedTokenizerFast(
+    fast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=bpe,
         eos_token=END_OF_TEXT,
         pad_token=PAD,
         model_max_length=MODEL_MAX_LENGTH,
         clean_up_tokenization_spaces=False,
-    ).save_pretrained(folder)
+    )
+    fast.save_pretrained(folder)
 
 
 def _texts(documents: int, seed: int) -> Iterator[str]:
@@ -52,15 +53,18 @@ class Encoder:
     """Encodes documents with a cache of pre-tokenised pieces; equal to the tokenizer's own encoding."""
 
     def __init__(self, folder: Path) -> None:
-        import regex
+        import regex  # type: ignore[import-untyped]
         from tokenizers import Tokenizer
 
         self._bpe: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._pieces: Any = regex.compile(_PIECES)
         self._cache: dict[str, list[int]] = {}
-        self.end_of_text: int = self._bpe.token_to_id(END_OF_TEXT)
-        self.pad: int = self._bpe.token_to_id(PAD)
+        self.end_of_text = self._special(END_OF_TEXT)
+        self.pad = self._special(PAD)
         self.vocabulary: int = self._bpe.get_vocab_size()
+
+    def _special(self, token: str) -> int:
+        return int(self._bpe.token_to_id(token))
 
     def text(self, text: str) -> list[int]:
         """Token ids, no special ones added."""

@@ -80,7 +80,7 @@ def train(plan: TrainPlan, *, shards: Path, count: int, tokenizer: Path, data: P
             ids, weights = next(batches)
             with torch.autocast(device, dtype=torch.bfloat16):
                 loss = loss_of(ids, weights)
-            (loss / plan.accumulate).backward()
+            torch.autograd.backward(loss / plan.accumulate)
             losses.append(loss.detach())
             tokens += ids.numel()
         apply_step(model, optimiser)

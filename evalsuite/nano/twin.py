@@ -80,7 +80,9 @@ class Layer(nn.Module):
 
 
 class Body(nn.Module):
-    def __init__(self, vocab: int, hidden: int, layers: int, heads: int, kv_heads: int, head_dim: int, inner: int) -> None:
+    def __init__(
+        self, vocab: int, hidden: int, layers: int, heads: int, kv_heads: int, head_dim: int, inner: int
+    ) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(vocab, hidden)
         self.layers = nn.ModuleList(Layer(hidden, heads, kv_heads, head_dim, inner) for _ in range(layers))
@@ -90,8 +92,22 @@ class Body(nn.Module):
 class Twin(nn.Module):
     """`Twin(...).state_dict()` loads into Qwen3ForCausalLM with tied embeddings."""
 
-    def __init__(self, *, vocab: int, hidden: int, layers: int, heads: int, kv_heads: int, head_dim: int, inner: int,
-                 max_length: int = 1024, rope_theta: float = 10_000.0) -> None:
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(
+        self,
+        *,
+        vocab: int,
+        hidden: int,
+        layers: int,
+        heads: int,
+        kv_heads: int,
+        head_dim: int,
+        inner: int,
+        max_length: int = 1024,
+        rope_theta: float = 10_000.0,
+    ) -> None:
         super().__init__()
         self.model = Body(vocab, hidden, layers, heads, kv_heads, head_dim, inner)
         angles = torch.outer(torch.arange(max_length), rope_theta ** (-torch.arange(0, head_dim, 2) / head_dim))
@@ -107,9 +123,10 @@ class Twin(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:  # ids: [B, T] -> logits: [B, T, vocab]
         t = ids.shape[1]
+        cos, sin = self.cos[:t], self.sin[:t]
         x = self.model.embed_tokens(ids)
         for layer in self.model.layers:
-            x = layer(x, self.cos[:t], self.sin[:t])
+            x = layer(x, cos, sin)
         return F.linear(self.model.norm(x), self.model.embed_tokens.weight)
 
     def loss(self, ids: Tensor, weights: Tensor) -> Tensor:
