@@ -117,8 +117,8 @@ def evaluate_case(
         baseline: Mapping[str, object] | None = None,
     ) -> None:
         __tracebackhide__ = True
-        from evalsuite.harness.case import run_case
         from evalsuite.harness.plan import CannotRun, plan_case
+        from evalsuite.harness.running import run_case
 
         if hasattr(request.config, "workerinput") and not request.config.getoption("benchmark_disable"):
             pytest.fail(NO_TIMING_UNDER_XDIST, pytrace=False)

@@ -79,7 +79,9 @@ def add_options(parser: pytest.Parser) -> None:
 def read_options(config: pytest.Config) -> SuiteOptions:
     """Raises `ConfigError` for values that cannot be meant."""
     model = config.getoption("--model")
-    embedded = model == NANO_MODEL
+    data = config.getoption("--data") or ("sample" if model == NANO_MODEL or model.startswith(SHAPE_PREFIX) else "hub")
+    # The sample is small, and nano quick: there the verdict covers every question.
+    usual_limit = None if (model, data) == (NANO_MODEL, "sample") else REFERENCE_LIMIT
     reference_limit = config.getoption("--reference-limit")
     return SuiteOptions(
         config=InferenceConfig(
@@ -100,8 +102,8 @@ def read_options(config: pytest.Config) -> SuiteOptions:
         shots=config.getoption("--shots"),
         chat_template=config.getoption("--chat-template"),
         limit=config.getoption("--limit"),
-        reference_limit=(None if embedded else REFERENCE_LIMIT) if reference_limit is None else reference_limit or None,
-        data=config.getoption("--data") or ("sample" if embedded or model.startswith(SHAPE_PREFIX) else "hub"),
+        reference_limit=usual_limit if reference_limit is None else reference_limit or None,
+        data=data,
         split=config.getoption("--split"),
         results=Path(config.getoption("--results")),
         require=tuple(name for names in config.getoption("--require") for name in names.split(",") if name),
@@ -194,7 +196,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "type": _count_or_all,
         "metavar": "N|all",
         "help": "at most N questions for the slow strategies (unbatched, per_question) and for the verdict "
-        f"(default: {REFERENCE_LIMIT}, all for nano)",
+        f"(default: {REFERENCE_LIMIT}, all for nano on its sample)",
     },
     "--data": {
         "metavar": "WHERE",

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from evalsuite.capability import attention_reason, best_device, compile_reason, dtype_reason
 from evalsuite.config import ExecutionOptions, InferenceConfig
 from evalsuite.errors import ConfigError
-from evalsuite.harness.case import Case
-from evalsuite.harness.session import EvaluationSession, ExecutionPath
+from evalsuite.harness.case import Case, ExecutionPath
+from evalsuite.harness.session import EvaluationSession
 
 _CONFIG_FIELDS = {field.name for field in dataclasses.fields(InferenceConfig)}
 _EXECUTION_FIELDS = {field.name for field in dataclasses.fields(ExecutionOptions)}

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from evalsuite import faithful
-from evalsuite.config import REFERENCE_STRATEGY, ExecutionOptions, InferenceConfig
+from evalsuite.config import REFERENCE_STRATEGY, InferenceConfig
 from evalsuite.engines.transformers import TransformersEngine
 from evalsuite.evaluation import Workload, answer, prepare
+from evalsuite.harness.case import ExecutionPath
 from evalsuite.harness.options import SEED, SuiteOptions
 from evalsuite.harness.progress import Progress
 from evalsuite.measure.timing import CLOCK
@@ -26,15 +27,6 @@ if TYPE_CHECKING:
 
 SLOW_STRATEGIES = (REFERENCE_STRATEGY, "per_question")
 """They answer the sample of --reference-limit, not everything."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ExecutionPath:
-    """One complete way of answering: a model as configured, its batches, a strategy."""
-
-    config: InferenceConfig
-    execution: ExecutionOptions
-    strategy: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

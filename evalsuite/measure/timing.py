@@ -9,14 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 ROUNDS = 3
 SLOW_SECONDS = 20.0
 """A path that takes longer than this is timed once."""
-BASELINE_SECONDS = 1.0
+BASELINE_SECONDS = 0.6
 """About how long the baseline may take in each round; its timing subset is cut to that."""
-MIN_TIMING_QUESTIONS = 8
+MIN_TIMING_QUESTIONS = 16
 
 
 def _nothing() -> None:
@@ -63,20 +62,9 @@ def seconds() -> float:
     return CLOCK()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RoundPlan:
-    """How often a path is timed, and why."""
-
-    rounds: int
-    note: str
-    """Empty, or the sentence that reports a reduced number of rounds."""
-
-
-def plan_rounds(expected_seconds: float) -> RoundPlan:
+def rounds_for(expected_seconds: float) -> int:
     """`ROUNDS` for a path that answers within `SLOW_SECONDS`, one for a slower one."""
-    if expected_seconds <= SLOW_SECONDS:
-        return RoundPlan(rounds=ROUNDS, note="")
-    return RoundPlan(rounds=1, note=f"1 round: about {expected_seconds:.0f} s each, more than {SLOW_SECONDS:.0f} s")
+    return ROUNDS if expected_seconds <= SLOW_SECONDS else 1
 
 
 def timing_question_count(seconds_per_question: float) -> int:

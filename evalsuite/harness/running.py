@@ -1,0 +1,190 @@
+"""Run one case: warm up, time the path and its baseline in turns, write every answer, judge, record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from evalsuite.engines.transformers import TransformersEngine
+from evalsuite.evaluation import Workload, answer, grade
+from evalsuite.harness.case import BaselineTimes, Case, Measurement
+from evalsuite.harness.record import case_record
+from evalsuite.harness.session import SLOW_STRATEGIES, EvaluationSession, Reference
+from evalsuite.measure.memory import MemoryMeter
+from evalsuite.measure.timing import CLOCK, ROUNDS, rounds_for, timing_question_count, timing_subset
+from evalsuite.results import finite
+from evalsuite.types import Outcome
+
+if TYPE_CHECKING:
+    from evalsuite.faithful import Verdict
+
+WARM_UP_QUESTIONS = (8, 64)
+"""A few, and then more if the few were quick: large batches are what a fast path is fast by."""
+QUICK_SECONDS = 0.5
+
+
+class Benchmark(Protocol):
+    """The part of pytest-benchmark's fixture that a case needs."""
+
+    enabled: bool
+    extra_info: dict[str, Any]
+
+    def pedantic(
+        self, target: Callable[[], None], *, setup: Callable[[], None], rounds: int, warmup_rounds: int
+    ) -> object: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CaseResult:
+    """The record of a case: what `extra_info`, summary.json and the table are made of."""
+
+    record: dict[str, Any]
+    """Plain JSON values."""
+    verdict: Verdict | None
+    """None for the reference itself."""
+
+
+def run_case(session: EvaluationSession, case: Case, benchmark: Benchmark) -> CaseResult:
+    """Answer every question once at least, and as often as timing wants; compare and record."""
+    measured = _measure(session, case, benchmark)
+    if case.is_reference:
+        answered = Reference(outcomes=measured.outcomes, seconds=measured.seconds[0])
+        session.keep_reference(case.reference, case.task, answered)
+    verdict = None if case.is_reference else session.verdict(case.reference, case.task, measured.outcomes)
+    record = finite(case_record(session, case, measured, verdict) | {"timed": benchmark.enabled})
+    benchmark.extra_info.update(record)
+    session.results.add_case(case.name, record)
+    return CaseResult(record=record, verdict=verdict)
+
+
+def _measure(session: EvaluationSession, case: Case, benchmark: Benchmark) -> Measurement:
+    """Run the path. No engine outlives this function, so that its model can make room for the next one."""
+    in_turns = benchmark.enabled and not case.is_reference
+    alone = in_turns and not session.fit_together(case.path.config, case.baseline.config)
+    before = _baseline_alone(session, case) if alone else None
+    with session.engine(case.path) as engine:
+        workload = session.workload(engine, case.task)
+        if case.path.strategy in SLOW_STRATEGIES:
+            workload = session.sample(workload)
+        measured = Measurement(workload=workload)
+        answer_once = _first_round_recorded(session, case, engine, measured)
+        if not in_turns:
+            benchmark.pedantic(answer_once, setup=_nothing, rounds=1, warmup_rounds=0)
+        elif before is not None:
+            measured.baseline, measured.in_turns = before, False
+            _warm_up(engine, workload, case.path.strategy)
+            benchmark.pedantic(answer_once, setup=_nothing, rounds=len(before.seconds), warmup_rounds=0)
+        else:
+            with session.engine(case.baseline) as baseline_engine:
+                time_baseline = _baseline_timer(session, case, baseline_engine, measured.baseline)
+                rounds = rounds_for(_warm_up(engine, workload, case.path.strategy))
+                benchmark.pedantic(answer_once, setup=time_baseline, rounds=rounds, warmup_rounds=0)
+        measured.fallbacks = [*engine.loaded.report.fallbacks, *engine.fallbacks]
+        measured.load_report = engine.loaded.report.to_dict()
+    return measured
+
+
+def _baseline_alone(session: EvaluationSession, case: Case) -> BaselineTimes:
+    """All rounds of the baseline before the path's first: the two models do not fit into memory together."""
+    times = BaselineTimes()
+    with session.engine(case.baseline) as engine:
+        time_baseline = _baseline_timer(session, case, engine, times)
+        for _ in range(ROUNDS):
+            time_baseline()
+    return times
+
+
+def _first_round_recorded(
+    session: EvaluationSession, case: Case, engine: TransformersEngine, measured: Measurement
+) -> Callable[[], None]:
+    """The function to time. Its first call writes and grades every answer, and counts the work, off the clock."""
+    meter = MemoryMeter(str(engine.loaded.device))
+    workload = measured.workload
+
+    def answer_and_record() -> None:
+        with _recorder(session, case, measured) as record:
+            with CLOCK.paused():
+                engine.reset_counters()
+                meter.reset()
+            start = CLOCK()
+            measured.outcomes = answer(engine, workload, case.path.strategy, on_outcome=record)
+            measured.seconds.append(CLOCK() - start)
+            with CLOCK.paused():
+                measured.peak_memory = meter.peak()
+                measured.counters = engine.counters.to_dict()
+                measured.padding_share = engine.counters.padding_share
+
+    def answer_once() -> None:
+        if not measured.seconds:
+            answer_and_record()
+            return
+        start = CLOCK()
+        answer(engine, workload, case.path.strategy)
+        measured.seconds.append(CLOCK() - start)
+
+    return answer_once
+
+
+@contextmanager
+def _recorder(session: EvaluationSession, case: Case, measured: Measurement) -> Iterator[Callable[[Outcome], None]]:
+    """The function that grades and writes one answer. Opening and closing the file is off the clock, too."""
+    workload = measured.workload
+    with ExitStack() as stack:
+        with CLOCK.paused():
+            log = stack.enter_context(session.results.open_case(case.name))
+            tick = stack.enter_context(session.progress.bar(case.name, len(workload)))
+
+        def record(outcome: Outcome) -> None:
+            graded = grade(workload, outcome)
+            measured.graded.append(graded)
+            hash_ = workload.prompt_hashes[outcome.id]
+            log.write(outcome, graded, prompt_hash=hash_, main_metric=workload.task.main_metric)
+            tick()
+
+        try:
+            yield record
+        finally:
+            with CLOCK.paused():
+                stack.close()
+
+
+def _baseline_timer(
+    session: EvaluationSession, case: Case, engine: TransformersEngine, times: BaselineTimes
+) -> Callable[[], None]:
+    """The function that times one round of the baseline, on a subset that costs about `BASELINE_SECONDS`."""
+    sample = session.sample(session.workload(engine, case.task))
+    if case.baseline == session.reference_path(case.reference):
+        expected_seconds = session.reference(case.reference, case.task).seconds
+    else:
+        expected_seconds = _warm_up(engine, sample, case.baseline.strategy)
+    count = timing_question_count(expected_seconds / len(sample))
+    subset = sample.only(timing_subset(sample.lengths, count))
+    times.questions = len(subset)
+
+    def time_baseline() -> None:
+        start = CLOCK()
+        answer(engine, subset, case.baseline.strategy)
+        times.seconds.append(CLOCK() - start)
+
+    return time_baseline
+
+
+def _warm_up(engine: TransformersEngine, workload: Workload, strategy: str) -> float:
+    """Run some questions twice, dropping the first time (compilation, caches); expected seconds for all of them."""
+    expected = 0.0
+    for count in WARM_UP_QUESTIONS:
+        some = workload.only(timing_subset(workload.lengths, count))
+        answer(engine, some, strategy)
+        start = CLOCK()
+        answer(engine, some, strategy)
+        taken = CLOCK() - start
+        expected = taken / len(some) * len(workload)
+        if taken > QUICK_SECONDS:
+            break
+    return expected
+
+
+def _nothing() -> None:
+    pass

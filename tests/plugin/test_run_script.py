@@ -1,0 +1,76 @@
+"""run.py, the two commands of the README: what it passes on, and what it refuses to install."""
+
+import importlib.util
+import json
+from types import ModuleType
+
+import pytest
+
+from tests.plugin.conftest import ROOT
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("evalsuite_run_script", ROOT / "run.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("options", "paths"),
+    [
+        (["-k", "mmlu", "--data", "/"], ["benchmarks"]),
+        (["benchmarks/test_mmlu.py::test_mmlu"], []),
+        (["benchmarks/"], []),
+    ],
+    ids=["no path", "a case", "the folder"],
+)
+def test_a_path_that_is_given_replaces_the_default_folder(
+    script: ModuleType, options: list[str], paths: list[str]
+) -> None:
+    passed = script._without_default_paths(script.ARGUMENTS["bench"], options)
+    assert [argument for argument in passed if argument == "benchmarks"] == paths
+    assert "-rs" in passed
+
+
+@pytest.mark.parametrize("arguments", [[], ["bnech"]], ids=["nothing", "a typo"])
+def test_an_unknown_command_shows_the_two_there_are(
+    script: ModuleType, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert script.main(arguments) == 2
+    assert "python3 run.py bench" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("requires", "refused"),
+    [(["numpy"], False), (["numpy", "nvidia-cublas; platform_system == 'Linux'"], True), (["cuda-toolkit==13"], True)],
+    ids=["cpu", "nvidia", "toolkit"],
+)
+def test_cuda_packages_are_refused_before_they_come(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, requires: list[str], refused: bool
+) -> None:
+    report = {"install": [{"metadata": {"version": "2.13.0", "requires_dist": requires}}]}
+    monkeypatch.setattr(script, "pip", lambda *_, **__: json.dumps(report))
+    if not refused:
+        script.refuse_cuda_build([])
+        return
+    with pytest.raises(SystemExit, match="only with CUDA"):
+        script.refuse_cuda_build([])
+
+
+def test_what_is_set_up_is_not_set_up_again_until_its_files_change(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    installed: list[tuple[str, ...]] = []
+    monkeypatch.setattr(script, "ENVIRONMENT", tmp_path)
+    monkeypatch.setattr(script, "has_nvidia_gpu", lambda: True)
+    monkeypatch.setattr(script.venv, "create", lambda *_, **__: None)
+    monkeypatch.setattr(script, "pip", lambda *arguments, **__: installed.append(arguments))
+    for extras in ("[dev]", "[dev]", ""):
+        script.set_up(extras)
+    assert [arguments[-1] for arguments in installed] == [f"{ROOT}[dev]"]
+    monkeypatch.setattr(script, "fingerprint", lambda _: "another")
+    script.set_up("")
+    assert installed[-1][-1] == f"{ROOT}"
