@@ -117,7 +117,7 @@ def evaluate_case(
         baseline: Mapping[str, object] | None = None,
     ) -> None:
         __tracebackhide__ = True
-        from evalsuite.harness.plan import CannotRun, plan_case
+        from evalsuite.harness.plan import CannotRun, plan_case, refuse_steps_down
         from evalsuite.harness.running import run_case
 
         if hasattr(request.config, "workerinput") and not request.config.getoption("benchmark_disable"):
@@ -127,6 +127,7 @@ def evaluate_case(
                 evaluation_session, request.node.name, task, strategy, change=change or {}, baseline=baseline
             )
             result = run_case(evaluation_session, case, benchmark)
+            refuse_steps_down(change or {}, result.fallbacks)
         except CannotRun as error:
             pytest.skip(str(error))
         except EvalsuiteError as error:

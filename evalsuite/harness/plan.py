@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from evalsuite.capability import attention_reason, best_device, compile_reason, dtype_reason
 from evalsuite.config import ExecutionOptions, InferenceConfig
 from evalsuite.errors import ConfigError
 from evalsuite.harness.case import Case, ExecutionPath
 from evalsuite.harness.session import EvaluationSession
+from evalsuite.types import Fallback
 
 _CONFIG_FIELDS = {field.name for field in dataclasses.fields(InferenceConfig)}
 _EXECUTION_FIELDS = {field.name for field in dataclasses.fields(ExecutionOptions)}
@@ -66,8 +67,12 @@ def _require(session: EvaluationSession, path: ExecutionPath, asked: Mapping[str
     for name in about:
         if (reason := reasons[name]()) is not None:
             raise CannotRun(f"{name} {asked[name]}: {reason}")
-    if not about:
-        return
-    for step in session.pool.get(config).report.fallbacks:
-        if step.what in about:
+    if about:
+        refuse_steps_down(asked, session.pool.get(config).report.fallbacks)
+
+
+def refuse_steps_down(asked: Mapping[str, object], fallbacks: Iterable[Fallback]) -> None:
+    """Raises `CannotRun` if one of the fallbacks gave up what was asked: while loading, or in the first forward."""
+    for step in fallbacks:
+        if step.what in asked:
             raise CannotRun(f"{step.what} {step.asked}: {step.reason}")

@@ -15,7 +15,7 @@ from evalsuite.harness.session import SLOW_STRATEGIES, EvaluationSession, Refere
 from evalsuite.measure.memory import MemoryMeter
 from evalsuite.measure.timing import CLOCK, ROUNDS, rounds_for, timing_question_count, timing_subset
 from evalsuite.results import finite
-from evalsuite.types import Outcome
+from evalsuite.types import Fallback, Outcome
 
 if TYPE_CHECKING:
     from evalsuite.faithful import Verdict
@@ -42,6 +42,8 @@ class CaseResult:
 
     record: dict[str, Any]
     """Plain JSON values."""
+    fallbacks: tuple[Fallback, ...]
+    """Steps down of loading and of running."""
     verdict: Verdict | None
     """None for the reference itself."""
 
@@ -56,7 +58,7 @@ def run_case(session: EvaluationSession, case: Case, benchmark: Benchmark) -> Ca
     record = finite(case_record(session, case, measured, verdict) | {"timed": benchmark.enabled})
     benchmark.extra_info.update(record)
     session.results.add_case(case.name, record)
-    return CaseResult(record=record, verdict=verdict)
+    return CaseResult(record=record, fallbacks=tuple(measured.fallbacks), verdict=verdict)
 
 
 def _measure(session: EvaluationSession, case: Case, benchmark: Benchmark) -> Measurement:

@@ -1,6 +1,8 @@
 """What the command line offers, selects and refuses before a model is touched."""
 
 import re
+import subprocess
+import sys
 import time
 
 import pytest
@@ -37,10 +39,26 @@ def test_all_options_are_explained_in_one_group(project: pytest.Pytester) -> Non
 
 def test_collecting_the_benchmarks_takes_under_three_seconds_and_no_torch(project: pytest.Pytester) -> None:
     project.makeconftest(NO_TORCH)
-    start = time.perf_counter()
-    result = project.runpytest_subprocess("benchmarks", "--collect-only", "-q", "-s")
-    assert time.perf_counter() - start < 3
+    seconds = []
+    for _ in range(2):  # the better of two: the machine may be busy with other tests
+        start = time.perf_counter()
+        result = project.runpytest_subprocess("benchmarks", "--collect-only", "-q", "-s")
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 3
     result.stdout.fnmatch_lines(["benchmarks/test_mmlu.py::test_mmlu[[]padded]", "imported: set()"])
+
+
+def test_importing_evalsuite_takes_under_three_tenths_of_a_second_and_no_torch() -> None:
+    code = """
+import sys, time
+start = time.perf_counter()
+import evalsuite, evalsuite.tasks, evalsuite.config, evalsuite.results, evalsuite.faithful
+print(time.perf_counter() - start, {"torch", "transformers", "datasets", "pandas"} & set(sys.modules))
+"""
+    printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    seconds, imported = printed.split(maxsplit=1)
+    assert imported.strip() == "set()"
+    assert float(seconds) < 0.3
 
 
 @pytest.mark.parametrize("task", CASES)
