@@ -37,7 +37,7 @@ def main() -> None:
     train.add_argument("--count", type=int, default=400, help="how many shards there will be")
     train.add_argument("--to", type=Path, required=True)
     train.add_argument("--seconds", type=float, default=240.0)
-    train.add_argument("--layers", type=int, default=4)
+    train.add_argument("--layers", type=int, default=3)
     train.add_argument("--report-seconds", type=float, default=20.0)
     train.add_argument("--watched", type=int, default=200)
     train.add_argument("--compile", action="store_true")

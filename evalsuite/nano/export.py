@@ -46,7 +46,6 @@ def export(checkpoint: Path, folder: Path) -> None:
     encoder = Encoder(folder)
     saved = torch.load(checkpoint, weights_only=True)
     model = to_transformers(saved["shape"], saved["state"], eos=encoder.end_of_text, pad=encoder.pad).bfloat16()
-    model.generation_config = GenerationConfig(
-        do_sample=False, eos_token_id=encoder.end_of_text, pad_token_id=encoder.pad
-    )
+    settings = {"do_sample": False, "eos_token_id": encoder.end_of_text, "pad_token_id": encoder.pad}
+    model.generation_config = GenerationConfig.from_dict(settings)
     model.save_pretrained(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 
-from evalsuite.nano.documents import LAYOUTS, VMLU_TOPICS, VNHSGE_TOPICS, exam_text
+from evalsuite.nano.documents import VMLU_TOPICS, VNHSGE_TOPICS, exam_text
 from evalsuite.nano.questions import Question, draw_question
 from evalsuite.nano.sample_mmlu import Files
 
@@ -13,7 +13,15 @@ VMLU_ROWS = {"01": 14, "02": 12, "08": 14, "25": 14, "35": 14, "49": 10, "71": 3
 """71 has fewer rows than a five-shot prompt wants."""
 VMLU_TEST_ROWS = 10
 EXAM_ROWS = 14
-EXAM_YEARS = {"English": (2021, 2022), "Geography": (2022, 2023), "History": (2021, 2022)}
+EXAMS = {
+    ("English", 2021): {6: "out of order", 12: "out of order"},
+    ("English", 2022): {6: "tab and line", 12: "tabs"},
+    ("Geography", 2022): {6: "no-break space", 12: "tabs"},
+    ("Geography", 2023): {6: "one line", 12: "one line"},
+    ("History", 2021): {6: "out of order", 12: "out of order"},
+    ("History", 2022): {6: "no-break space", 12: "tabs"},
+}
+"""Which rows of which paper are set unusually."""
 CODES = {"English": "Eng", "Geography": "Geo", "History": "His"}
 
 
@@ -52,20 +60,17 @@ def _vmlu_row(question: Question) -> dict[str, object]:
 def vnhsge_files(rng: random.Random) -> Files:
     files = {"Literature/MET_Lit_IE_2022.json": _json(_ESSAYS)}
     held_out: list[str] = []
-    layouts = tuple(LAYOUTS)
-    for subject, years in EXAM_YEARS.items():
-        for year in years:
-            stem = f"MET_{CODES[subject]}_IE_{year}"
-            rows = []
-            for row in range(1, EXAM_ROWS + 1):
-                side = row % 5 in (0, 2, 4)
-                question = draw_question(rng, VNHSGE_TOPICS[subject], held_out=side)
-                odd = layouts[(row + year) % len(layouts)] if row % 6 == 0 else "plain"
-                rows.append(_exam_row(rng, f"{stem}_{row}", subject, question, odd, row))
-                if side:
-                    held_out.append(f"vnhsge/{subject}/{stem}/{row}")
-            rows.append(_image_row(rng, stem, subject))
-            files[f"{subject}/{stem}.json"] = _json(rows)
+    for (subject, year), layouts in EXAMS.items():
+        stem = f"MET_{CODES[subject]}_IE_{year}"
+        rows = []
+        for row in range(1, EXAM_ROWS + 1):
+            side = row % 5 in (0, 2, 4)
+            question = draw_question(rng, VNHSGE_TOPICS[subject], held_out=side)
+            rows.append(_exam_row(rng, f"{stem}_{row}", subject, question, layouts.get(row, "plain"), row))
+            if side:
+                held_out.append(f"vnhsge/{subject}/{stem}/{row}")
+        rows.append(_image_row(rng, stem, subject))
+        files[f"{subject}/{stem}.json"] = _json(rows)
     return files, held_out
 
 
