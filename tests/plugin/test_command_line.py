@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from evalsuite import capability
 from tests.plugin.conftest import ROOT
 
 OPTIONS = {
@@ -123,7 +124,7 @@ def test_what_cannot_be_meant_is_refused_before_anything_runs(
 def test_a_required_ability_that_is_missing_is_an_error(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evalsuite.capability.REQUIREMENTS", {"cuda": lambda: "torch finds no CUDA device"})
+    monkeypatch.setattr(capability, "REQUIREMENTS", {"cuda": lambda: "torch finds no CUDA device"})
     result = project.runpytest_inprocess("benchmarks", "--require", "cuda")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --require cuda: torch finds no CUDA device"])
