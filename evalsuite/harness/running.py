@@ -80,9 +80,9 @@ def _measure(session: EvaluationSession, case: Case, benchmark: Benchmark) -> Me
             benchmark.pedantic(answer_once, setup=_nothing, rounds=len(before.seconds), warmup_rounds=0)
         else:
             with session.engine(case.baseline) as baseline_engine:
-                time_baseline = _baseline_timer(session, case, baseline_engine, measured.baseline)
-                rounds = rounds_for(_warm_up(engine, workload, case.path.strategy))
-                benchmark.pedantic(answer_once, setup=time_baseline, rounds=rounds, warmup_rounds=0)
+                expected = _warm_up(engine, workload, case.path.strategy)
+                time_baseline = _baseline_timer(session, case, baseline_engine, measured.baseline, expected)
+                benchmark.pedantic(answer_once, setup=time_baseline, rounds=rounds_for(expected), warmup_rounds=0)
         measured.fallbacks = [*engine.loaded.report.fallbacks, *engine.fallbacks]
         measured.load_report = engine.loaded.report.to_dict()
     return measured
@@ -153,15 +153,15 @@ def _recorder(session: EvaluationSession, case: Case, measured: Measurement) -> 
 
 
 def _baseline_timer(
-    session: EvaluationSession, case: Case, engine: TransformersEngine, times: BaselineTimes
+    session: EvaluationSession, case: Case, engine: TransformersEngine, times: BaselineTimes, path_seconds: float = 0.0
 ) -> Callable[[], None]:
-    """The function that times one round of the baseline, on a subset that costs about `BASELINE_SECONDS`."""
+    """The function that times one round of the baseline, on a subset that costs little beside the path's round."""
     sample = session.sample(session.workload(engine, case.task))
     if case.baseline == session.reference_path(case.reference):
         expected_seconds = session.reference(case.reference, case.task).seconds
     else:
         expected_seconds = _warm_up(engine, sample, case.baseline.strategy)
-    count = timing_question_count(expected_seconds / len(sample))
+    count = timing_question_count(expected_seconds / len(sample), path_seconds=path_seconds)
     subset = sample.only(timing_subset(sample.lengths, count))
     times.questions = len(subset)
 

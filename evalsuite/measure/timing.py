@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 ROUNDS = 3
-SLOW_SECONDS = 20.0
+SLOW_SECONDS = 60.0
 """A path that takes longer than this is timed once."""
 BASELINE_SECONDS = 0.6
-"""About how long the baseline may take in each round; its timing subset is cut to that."""
+"""About how long the baseline takes in each round at least; its timing subset is cut to that."""
+BASELINE_SHARE = 0.1
+"""Of the path's own time in a round, where that is more: a slow path deserves more than a glance at its baseline."""
 MIN_TIMING_QUESTIONS = 16
 
 
@@ -67,9 +69,10 @@ def rounds_for(expected_seconds: float) -> int:
     return ROUNDS if expected_seconds <= SLOW_SECONDS else 1
 
 
-def timing_question_count(seconds_per_question: float) -> int:
-    """How many questions the baseline answers in each round, so that it takes about `BASELINE_SECONDS`."""
-    return max(round(BASELINE_SECONDS / max(seconds_per_question, 1e-9)), MIN_TIMING_QUESTIONS)
+def timing_question_count(seconds_per_question: float, *, path_seconds: float = 0.0) -> int:
+    """How many questions the baseline answers in each round, beside a path that takes `path_seconds` for its own."""
+    seconds = max(BASELINE_SECONDS, BASELINE_SHARE * path_seconds)
+    return max(round(seconds / max(seconds_per_question, 1e-9)), MIN_TIMING_QUESTIONS)
 
 
 def timing_subset(lengths: Mapping[str, int], count: int) -> list[str]:

@@ -83,6 +83,10 @@ def test_the_timing_subset_fits_the_time_set_aside_for_it(seconds_per_question, 
     assert timing_question_count(seconds_per_question) == count
 
 
+def test_a_slow_path_gives_its_baseline_more_time():
+    assert timing_question_count(0.1, path_seconds=50) == 50
+
+
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=200), st.integers(1, 64))
 def test_a_timing_subset_has_distinct_known_questions(lengths, count):
     by_id = {str(index): length for index, length in enumerate(lengths)}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from evalsuite.config import REFERENCE_STRATEGY, SCORING_STRATEGIES, ExecutionOptions
 from evalsuite.engines.transformers import TransformersEngine
 from evalsuite.errors import ConfigError, RequestError
+from evalsuite.faithful import NOISE_FLOOR, compare_choices
 from evalsuite.scoring import STRATEGIES
 from evalsuite.types import ChoiceRequest, ChoiceScores, EncodedChoices
 from tests.tiny import ARCHITECTURES, make_model, tiny_loaded, tiny_tokenizer, wrap
@@ -202,3 +203,30 @@ def test_an_unknown_strategy_is_refused_with_the_known_ones() -> None:
     engine = TransformersEngine(tiny_loaded("qwen3"), ExecutionOptions())
     with engine, pytest.raises(ConfigError, match="unbatched, per_question, padded"):
         list(engine.score([], "fastest"))
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("strategy", OPTIMISED)
+def test_the_tokenizers_padding_side_has_no_say(strategy: str, side: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = [
+        ChoiceRequest(id=str(i), context="river " * (1 + 3 * i) + "?", continuations=(" A", " B")) for i in range(4)
+    ]
+    monkeypatch.setattr(tiny_tokenizer(), "padding_side", side)
+    with TransformersEngine(tiny_loaded("gpt2"), ExecutionOptions()) as engine:
+        encoded = engine.encode_choices(asked)
+        reference = {o.id: o.logprobs for o in engine.score(encoded, REFERENCE_STRATEGY)}
+        for outcome in engine.score(encoded, strategy):
+            assert outcome.logprobs == pytest.approx(reference[outcome.id], abs=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("strategy", OPTIMISED)
+def test_in_bf16_every_strategy_is_faithful_within_the_references_own_noise(architecture: str, strategy: str) -> None:
+    batch = [question(i, length=1 + i) for i in range(40)]
+    fp32 = score(architecture, REFERENCE_STRATEGY, batch)
+    with TransformersEngine(tiny_loaded(architecture, dtype=torch.bfloat16), SMALL_BATCHES) as engine:
+        reference = {o.id: o for o in engine.score(batch, REFERENCE_STRATEGY)}
+        path = {o.id: o for o in engine.score(batch, strategy)}
+    verdict = compare_choices(reference=reference, path=path, reference_fp32=fp32)
+    assert verdict.faithful, verdict.summary()
+    assert verdict.noise > NOISE_FLOOR
