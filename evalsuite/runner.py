@@ -31,7 +31,8 @@ Result = TypeVar("Result")
 class ModelRunner:
     """One loaded model, how to cut batches for it, and what it has done so far.
 
-    Use as a context manager, or call `close`, to take the counting hook off the model again.
+    Use as a context manager, or call `close`, to take its hooks off the model again: one that counts, and one
+    that lets only the positions that are read reach the vocabulary projection.
     """
 
     def __init__(self, loaded: LoadedModel, options: ExecutionOptions) -> None:
@@ -49,7 +50,10 @@ class ModelRunner:
         self.fallbacks: list[Fallback] = []
         self._accepted = inspect.signature(type(self.model).forward).parameters
         self._tokens_that_fit: int | None = None
-        self._hook = self.model.register_forward_hook(self._count, with_kwargs=True)
+        self._projected: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._hooks = [self.model.register_forward_hook(self._count, with_kwargs=True)]
+        if (head := self.model.get_output_embeddings()) is not None:
+            self._hooks.append(head.register_forward_pre_hook(self._narrow))
 
     def __enter__(self) -> ModelRunner:
         return self
@@ -58,7 +62,8 @@ class ModelRunner:
         self.close()
 
     def close(self) -> None:
-        self._hook.remove()
+        for hook in self._hooks:
+            hook.remove()
 
     def forward(self, input_ids: torch.Tensor, *, logits_to_keep: int = 0, **inputs: Any) -> Any:
         """Run the model on `input_ids` [rows, tokens].
@@ -81,6 +86,23 @@ class ModelRunner:
         if logits_to_keep:
             output.logits = output.logits[:, -logits_to_keep:]
         return output
+
+    def logits_at(self, input_ids: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        """Logits at (row, column) sites alone, [sites, vocab]: nothing else is projected onto the vocabulary.
+
+        No mask is given: attention is causal, so a row padded on the right never sees its padding.
+
+        Args:
+            input_ids: [rows, tokens].
+            rows, columns: [sites], int64, on the device.
+        """
+        self._projected = rows, columns
+        try:
+            logits: torch.Tensor = self.model(input_ids=input_ids, use_cache=False).logits
+        finally:
+            self._projected = None
+        narrowed = logits.shape[:-1] == (1, len(rows))
+        return logits[0] if narrowed else logits[rows, columns]
 
     def run_batches(
         self,
@@ -132,6 +154,13 @@ class ModelRunner:
             torch.cuda.synchronize(self.device)
         elif self.device.type == "mps":
             torch.mps.synchronize()
+
+    def _narrow(self, _: object, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """Before the vocabulary projection: [rows, tokens, hidden] becomes [1, sites, hidden]."""
+        if self._projected is None:
+            return None
+        rows, columns = self._projected
+        return args[0][rows, columns][None], *args[1:]
 
     def _count(self, _: object, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         input_ids = kwargs["input_ids"] if "input_ids" in kwargs else args[0]

@@ -46,7 +46,7 @@ class TransformersEngine:
         self.close()
 
     def close(self) -> None:
-        """Take the counting hook off the model."""
+        """Take the hooks off the model."""
         self._runner.close()
 
     @property

@@ -22,11 +22,6 @@ class ScoringRow:
     choices: tuple[tuple[int, tuple[int, ...]], ...]
     """(index of the choice, its token ids), each readable from this row."""
 
-    @property
-    def tail(self) -> int:
-        """How many positions, counted from the right end, hold everything that is read."""
-        return len(self.input_ids) - self.first_read
-
 
 def row_per_choice(request: EncodedChoices) -> Iterator[ScoringRow]:
     """One row for each choice, the plain way: the context is computed once for each of them."""

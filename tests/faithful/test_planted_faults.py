@@ -13,9 +13,8 @@ from evalsuite.config import REFERENCE_STRATEGY, ExecutionOptions
 from evalsuite.engines.transformers import TransformersEngine
 from evalsuite.faithful import Verdict, compare_choices, compare_generations
 from evalsuite.generation import padded as padded_generation
-from evalsuite.padding import PaddedBatch
+from evalsuite.padding import LeftPadded
 from evalsuite.runner import ModelRunner
-from evalsuite.scoring import _padded_rows
 from evalsuite.types import ChoiceRequest, GenerationRequest
 from tests.tiny import ARCHITECTURES, tiny_loaded
 
@@ -50,15 +49,40 @@ def generation_verdict(architecture: str, monkeypatch: pytest.MonkeyPatch, plant
 
 
 def right_padding(monkeypatch: pytest.MonkeyPatch) -> None:
-    def pad_right(rows: list[list[int]], *, pad_id: int, device: torch.device) -> PaddedBatch:
+    def pad_right(rows: list[list[int]], *, pad_id: int, device: torch.device) -> LeftPadded:
         longest = max(map(len, rows))
         ids = torch.tensor([list(row) + [pad_id] * (longest - len(row)) for row in rows], device=device)
         mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=device)
         positions = torch.arange(longest, device=device).expand(len(rows), longest)
-        return PaddedBatch(input_ids=ids, attention_mask=mask, position_ids=positions, padding_tokens=1)
+        return LeftPadded(input_ids=ids, attention_mask=mask, position_ids=positions, padding_tokens=1)
 
-    monkeypatch.setattr(_padded_rows, "pad_left", pad_right)
     monkeypatch.setattr(padded_generation, "pad_left", pad_right)
+
+
+def read_at_the_last_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are padded on the right and all are read at `[-1]`: padding, but for the longest."""
+    real = ModelRunner.logits_at
+
+    def logits_at(
+        self: ModelRunner, input_ids: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
+    ) -> torch.Tensor:
+        return real(self, input_ids, rows, torch.full_like(columns, input_ids.shape[1] - 1))
+
+    monkeypatch.setattr(ModelRunner, "logits_at", logits_at)
+
+
+def padded_left_without_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Padding stands before each row, attended to and counted in its positions."""
+    real = ModelRunner.logits_at
+
+    def logits_at(
+        self: ModelRunner, input_ids: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
+    ) -> torch.Tensor:
+        padding = (input_ids == self.pad_id).sum(dim=1)  # no text of these tests holds the padding token
+        shifted = torch.stack([row.roll(int(n)) for row, n in zip(input_ids, padding, strict=True)])
+        return real(self, shifted, rows, columns + padding[rows])
+
+    monkeypatch.setattr(ModelRunner, "logits_at", logits_at)
 
 
 def mask_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,19 +98,18 @@ def mask_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def positions_not_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Positions count from the start of the padded row, as if padding were text."""
-    real = _padded_rows.pad_left
+    real = padded_generation.pad_left
 
-    def pad(rows: list[list[int]], *, pad_id: int, device: torch.device) -> PaddedBatch:
+    def pad(rows: list[list[int]], *, pad_id: int, device: torch.device) -> LeftPadded:
         batch = real(rows, pad_id=pad_id, device=device)
         positions = torch.arange(batch.input_ids.shape[1], device=device).expand_as(batch.input_ids)
-        return PaddedBatch(
+        return LeftPadded(
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask,
             position_ids=positions,
             padding_tokens=batch.padding_tokens,
         )
 
-    monkeypatch.setattr(_padded_rows, "pad_left", pad)
     monkeypatch.setattr(padded_generation, "pad_left", pad)
 
 
@@ -114,15 +137,14 @@ def output_sliced_at_input_length(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 SCORING_FAULTS: list[tuple[str, Plant, tuple[str, ...]]] = [
-    ("right padding", right_padding, ARCHITECTURES),
-    ("mask dropped", mask_dropped, ARCHITECTURES),
-    # Rotary positions are relative, so only absolute ones can show it: why a GPT-2 is among the models.
-    ("positions not restarted", positions_not_restarted, ("gpt2",)),
+    ("read at the last column", read_at_the_last_column, ARCHITECTURES),
+    ("padded left without mask", padded_left_without_mask, ARCHITECTURES),
     ("choice without its space", choice_without_its_space, ARCHITECTURES),
 ]
 GENERATION_FAULTS: list[tuple[str, Plant, tuple[str, ...]]] = [
     ("right padding", right_padding, ARCHITECTURES),
     ("mask dropped", mask_dropped, ARCHITECTURES),
+    # Rotary positions are relative, so only absolute ones can show it: why a GPT-2 is among the models.
     ("positions not restarted", positions_not_restarted, ("gpt2",)),
     ("output sliced at input length", output_sliced_at_input_length, ARCHITECTURES),
 ]

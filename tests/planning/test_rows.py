@@ -46,4 +46,4 @@ def test_the_four_letters_of_a_question_share_one_row_of_its_context() -> None:
     request = EncodedChoices(id="q", context_ids=(7, 8, 9), continuation_ids=((1,), (2,), (3,), (4,)))
     (row,) = shared_rows(request)
     assert row.input_ids == (7, 8, 9)
-    assert row.tail == 1
+    assert row.first_read == 2

@@ -187,12 +187,13 @@ def test_outcomes_stream_before_the_last_batch_runs() -> None:
         assert engine.counters.forward_passes == 1
 
 
-def test_closing_the_engine_takes_its_hook_off_the_model() -> None:
+def test_closing_the_engine_takes_its_hooks_off_the_model() -> None:
     loaded = tiny_loaded("qwen3")
     before = len(loaded.model._forward_hooks)
     with TransformersEngine(loaded, ExecutionOptions()):
         assert len(loaded.model._forward_hooks) == before + 1
     assert len(loaded.model._forward_hooks) == before
+    assert not loaded.model.get_output_embeddings()._forward_pre_hooks
 
 
 def test_the_names_that_cases_are_listed_by_are_the_strategies_there_are() -> None:
