@@ -155,6 +155,8 @@ class ModelRunner:
         elif self.device.type == "mps":
             torch.mps.synchronize()
 
+    # Between two graphs: within one, a compiled forward would be compiled anew for each number of sites.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _narrow(self, _: object, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         """Before the vocabulary projection: [rows, tokens, hidden] becomes [1, sites, hidden]."""
         if self._projected is None:

@@ -20,8 +20,8 @@ from evalsuite.types import Fallback, Outcome
 if TYPE_CHECKING:
     from evalsuite.faithful import Verdict
 
-WARM_UP_QUESTIONS = (8, 64)
-"""A few, and then more if the few were quick: large batches are what a fast path is fast by."""
+WARM_UP_QUESTIONS = (8, 64, 512)
+"""A few, then more as long as the few are quick: large batches are what a fast path is fast by."""
 QUICK_SECONDS = 0.5
 
 
