@@ -239,6 +239,7 @@ def environment() -> dict[str, str]:
             facts[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
+    facts["torch"] = str(torch.__version__)  # with its build: +cpu, +cu130
     facts["device"] = best_device()
     if facts["device"] == "cuda":
         facts["cuda"] = str(torch.version.cuda)

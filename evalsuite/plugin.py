@@ -131,6 +131,8 @@ def evaluate_case(
         except CannotRun as error:
             pytest.skip(str(error))
         except EvalsuiteError as error:
+            if benchmark.extra_info:  # it was measured, and could not be judged
+                request.node.user_properties.append((RECORD, dict(benchmark.extra_info)))
             pytest.fail(f"{type(error).__name__}: {error}", pytrace=False)
         request.node.user_properties.append((RECORD, result.record))
         if result.verdict is not None and not result.verdict.faithful:

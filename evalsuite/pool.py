@@ -47,6 +47,12 @@ class ModelPool:
             self._models[config] = self._loader(config)
         return self._models[config]
 
+    def bytes_beside(self, config: InferenceConfig) -> int:
+        """Bytes of the weights of the other models on the device of `config`'s."""
+        device = self._models[config].device
+        others = (loaded for other, loaded in self._models.items() if other != config and loaded.device == device)
+        return sum(p.numel() * p.element_size() for loaded in others for p in loaded.model.parameters())
+
     def clear(self) -> None:
         """Let every model go, and give the memory back."""
         while self._models:

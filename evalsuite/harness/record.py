@@ -17,10 +17,26 @@ if TYPE_CHECKING:
     from evalsuite.harness.session import EvaluationSession
 
 
+REFERENCE: Mapping[str, Any] = {"faithful": True, "summary": "reference"}
+"""The verdict on the reference itself."""
+
+
+def judged(verdict: Verdict) -> Mapping[str, Any]:
+    return verdict.to_dict() | {"summary": verdict.summary()}
+
+
+def not_judged(error: Exception) -> Mapping[str, Any]:
+    """In place of a verdict that could not be reached."""
+    return {"faithful": None, "summary": f"NOT JUDGED: {error}"}
+
+
 def case_record(
-    session: EvaluationSession, case: Case, measured: Measurement, verdict: Verdict | None
+    session: EvaluationSession, case: Case, measured: Measurement, verdict: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Everything that a result depends on and shows, as JSON values but for NaN."""
+    """Everything that a result depends on and shows, as JSON values but for NaN.
+
+    `verdict` is one of `REFERENCE`, `judged` and `not_judged`.
+    """
     workload, options = measured.workload, session.options
     data = workload.data
     metrics = workload.task.summarise(measured.graded) if case.path.config.accuracy_is_meaningful else []
@@ -46,7 +62,7 @@ def case_record(
         "peak_memory": dataclasses.asdict(measured.peak_memory) if measured.peak_memory else None,
         "counters": measured.counters,
         "padding_share": measured.padding_share,
-        "verdict": _verdict_record(verdict),
+        "verdict": dict(verdict),
         "fallbacks": [dataclasses.asdict(fallback) for fallback in measured.fallbacks],
         "load_report": measured.load_report,
         "fingerprints": {
@@ -103,9 +119,3 @@ def _rates(measured: Measurement) -> dict[str, float]:
         "tokens_per_s": measured.counters["distinct_tokens"] / seconds,
     }
     return rates | ({"new_tokens_per_s": new_tokens / seconds} if new_tokens else {})
-
-
-def _verdict_record(verdict: Verdict | None) -> Mapping[str, Any]:
-    if verdict is None:
-        return {"faithful": True, "summary": "reference"}
-    return verdict.to_dict() | {"summary": verdict.summary()}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from evalsuite.engines.transformers import TransformersEngine
+from evalsuite.errors import EvalsuiteError
 from evalsuite.evaluation import Workload, answer, grade
 from evalsuite.harness.case import BaselineTimes, Case, Measurement
-from evalsuite.harness.record import case_record
+from evalsuite.harness.record import REFERENCE, case_record, judged, not_judged
 from evalsuite.harness.session import SLOW_STRATEGIES, EvaluationSession, Reference
 from evalsuite.measure.memory import MemoryMeter
 from evalsuite.measure.timing import CLOCK, ROUNDS, rounds_for, timing_question_count, timing_subset
@@ -54,11 +55,27 @@ def run_case(session: EvaluationSession, case: Case, benchmark: Benchmark) -> Ca
     if case.is_reference:
         answered = Reference(outcomes=measured.outcomes, seconds=measured.seconds[0])
         session.keep_reference(case.reference, case.task, answered)
-    verdict = None if case.is_reference else session.verdict(case.reference, case.task, measured.outcomes)
-    record = finite(case_record(session, case, measured, verdict) | {"timed": benchmark.enabled})
+    try:
+        verdict = None if case.is_reference else session.verdict(case.reference, case.task, measured.outcomes)
+    except EvalsuiteError as error:  # such as an fp32 reference that does not fit: what was measured is kept
+        _keep(session, case, benchmark, measured, not_judged(error))
+        raise
+    record = _keep(session, case, benchmark, measured, REFERENCE if verdict is None else judged(verdict))
+    return CaseResult(record=record, fallbacks=tuple(measured.fallbacks), verdict=verdict)
+
+
+def _keep(
+    session: EvaluationSession,
+    case: Case,
+    benchmark: Benchmark,
+    measured: Measurement,
+    verdict: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Hand the case's record to pytest-benchmark and to the results folder."""
+    record: dict[str, Any] = finite(case_record(session, case, measured, verdict) | {"timed": benchmark.enabled})
     benchmark.extra_info.update(record)
     session.results.add_case(case.name, record)
-    return CaseResult(record=record, fallbacks=tuple(measured.fallbacks), verdict=verdict)
+    return record
 
 
 def _measure(session: EvaluationSession, case: Case, benchmark: Benchmark) -> Measurement:
@@ -114,7 +131,7 @@ def _first_round_recorded(
             measured.outcomes = answer(engine, workload, case.path.strategy, on_outcome=record)
             measured.seconds.append(CLOCK() - start)
             with CLOCK.paused():
-                measured.peak_memory = meter.peak()
+                measured.peak_memory = meter.peak(beside=session.pool.bytes_beside(case.path.config))
                 measured.counters = engine.counters.to_dict()
                 measured.padding_share = engine.counters.padding_share
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 HEADERS = ("case", "score", "speed-up (95 %)", "tokens computed", "padding", "verdict")
 SHOWN_FLIPS = 10
+SHOWN_EXCUSED = 3
 SHOWN_CHARACTERS = 40
 
 
@@ -96,8 +97,21 @@ def _notes(record: Mapping[str, Any]) -> Iterable[str]:
         yield f"{task}: {record['unscored']:,} predicted but not scored: no published answers"
     if record["left_out"]:
         yield f"{task}: {record['left_out']:,} left out by --limit"
+    yield from _excused_flips(record)
     if record["speed_up"] and record["speed_up"]["note"] and "reference" not in record["speed_up"]["note"]:
         yield f"{record['case']}: {record['speed_up']['note']}"
+
+
+def _excused_flips(record: Mapping[str, Any]) -> Iterable[str]:
+    """Which questions rounding decides, so that a flip is never only a number."""
+    flips = [flip for flip in record["verdict"].get("flips", ()) if flip["excused"]]
+    shown = "; ".join(
+        f"{flip['id']} {_shortened(flip['reference'])} -> {_shortened(flip['path'])} (margin {flip['margin']:.2g})"
+        for flip in flips[:SHOWN_EXCUSED]
+    )
+    more = f"; and {len(flips) - SHOWN_EXCUSED} more" if len(flips) > SHOWN_EXCUSED else ""
+    if flips:
+        yield f"{record['case']}: below noise {record['verdict']['noise']:.2g}: {shown}{more}"
 
 
 def _flip(flip: Flip) -> tuple[str, ...]:

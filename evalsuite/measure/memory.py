@@ -19,6 +19,7 @@ class PeakMemory:
     """The highest use seen since the meter was reset."""
 
     bytes: int
+    """On CUDA without the weights of models that were resident beside the one at work."""
     kind: MemoryKind
     """`resident_since_start` where the system cannot reset its mark: the peak of the whole process so far."""
 
@@ -38,11 +39,12 @@ class MemoryMeter:
         else:
             self._mark_was_reset = _reset_high_water_mark()
 
-    def peak(self) -> PeakMemory:
+    def peak(self, *, beside: int = 0) -> PeakMemory:
+        """`beside`: bytes of other models on the device, which the work did not need."""
         if self._device.startswith("cuda"):
             import torch
 
-            return PeakMemory(bytes=torch.cuda.max_memory_allocated(self._device), kind="cuda_allocated")
+            return PeakMemory(bytes=torch.cuda.max_memory_allocated(self._device) - beside, kind="cuda_allocated")
         mark = _high_water_mark() if self._mark_was_reset else None
         if mark is not None:
             return PeakMemory(bytes=mark, kind="resident")

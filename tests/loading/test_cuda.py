@@ -16,7 +16,12 @@ from tests.loading.conftest import SaveModel
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 SMALL = shapes.Shape(
-    hidden_size=256, num_hidden_layers=2, num_attention_heads=4, intermediate_size=512, tie_word_embeddings=True
+    hidden_size=256,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    intermediate_size=512,
+    tie_word_embeddings=True,
 )
 
 

@@ -36,6 +36,14 @@ def test_the_same_configuration_is_loaded_once(one: InferenceConfig) -> None:
     assert pool.get(one) is pool.get(one.replace())
 
 
+def test_bytes_beside_a_model_are_the_other_models_weights(one: InferenceConfig, two: InferenceConfig) -> None:
+    pool = ModelPool()
+    pool.get(one)
+    assert pool.bytes_beside(one) == 0
+    beside = pool.get(two)
+    assert pool.bytes_beside(one) == 4 * beside.report.parameters
+
+
 def test_models_that_both_fit_stay(one: InferenceConfig, two: InferenceConfig) -> None:
     pool = ModelPool()
     first = pool.get(one)

@@ -108,6 +108,29 @@ def test_a_path_that_answers_otherwise_fails_with_the_questions_it_flipped(
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
+WITHOUT_FP32 = """
+pytest_plugins = ["evalsuite.plugin"]
+
+def pytest_collection_finish():
+    from evalsuite.errors import ModelLoadError
+    from evalsuite.harness.session import EvaluationSession
+
+    def too_large(self, config, task):
+        raise ModelLoadError("not enough memory for float32")
+
+    EvaluationSession._scored_in_fp32 = too_large
+"""
+
+
+def test_what_was_measured_is_kept_where_it_cannot_be_judged(run_suite: RunSuite, project: pytest.Pytester) -> None:
+    project.makeconftest(WITHOUT_FP32)
+    result = run_suite("--strategy=padded", "--benchmark-disable", "--results=out")
+    result.assert_outcomes(failed=1, deselected=2)
+    result.stdout.fnmatch_lines(["test_mmlu[[]padded]*NOT JUDGED: not enough memory for float32"])
+    (summary,) = project.path.glob("out/*/summary.json")
+    assert json.loads(summary.read_text())["cases"]["test_mmlu[padded]"]["verdict"]["faithful"] is None
+
+
 OPTIMISATIONS = """
 import pytest
 

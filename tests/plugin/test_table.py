@@ -60,6 +60,15 @@ def test_steps_down_and_what_was_left_aside_stand_below_once() -> None:
     ]
 
 
+def test_flips_below_the_noise_are_listed_by_question() -> None:
+    flip = {"reference": "0", "path": "1", "margin": 0.0123, "excused": True}
+    flips = [flip | {"id": f"q/{n}"} for n in range(4)]
+    verdict = {"summary": "faithful, 4 flips below noise", "noise": 0.0312, "flips": flips}
+    lines = closing_lines([record(verdict=verdict)])
+    listed = "; ".join(f"q/{n} '0' -> '1' (margin 0.012)" for n in range(3))
+    assert f"test_mmlu[padded]: below noise 0.031: {listed}; and 1 more" in lines
+
+
 def test_flips_that_noise_does_not_excuse_come_first_and_long_lists_are_cut() -> None:
     flips = [Flip(id=f"q/{n}", reference="A", path="B", margin=0.5, excused=n < 6) for n in range(12)]
     verdict = Verdict(
