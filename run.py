@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Set evalsuite up in .venv and run it. Needs Python 3.11 or later and git, nothing else.
 
-    python3 run.py bench [pytest options]     the benchmarks; e.g. python3 run.py bench -k mmlu --limit 100
+    python3 run.py bench                      the five evaluations by every strategy
+    python3 run.py bench [pytest options]     any benchmarks; e.g. python3 run.py bench -k "mmlu or compile"
     python3 run.py test  [pytest options]     the tests
 
 The first call installs; later ones start at once, until pyproject.toml or the constraints change.
@@ -29,6 +30,8 @@ ARGUMENTS = {
     "bench": ["benchmarks", "-rs", "--benchmark-columns=min,median,max,rounds", "--benchmark-sort=fullname"],
     "test": ["tests", "-n", "auto", "--benchmark-disable"],
 }
+WITHOUT_OPTIONS = {"bench": ["--ignore=benchmarks/test_optimisations.py"], "test": []}
+"""The optimisations one by one take as long again, most of it compiling: they run when they are asked for."""
 ONE_THREAD_A_WORKER = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -43,7 +46,8 @@ def main(arguments: Sequence[str]) -> int:
     environment = os.environ | {"TOKENIZERS_PARALLELISM": "false"}
     if command == "test":
         environment |= {name: os.environ.get(name, count) for name, count in ONE_THREAD_A_WORKER.items()}
-    pytest = [str(python()), "-m", "pytest", *_without_default_paths(ARGUMENTS[command], options), *options]
+    chosen = options or WITHOUT_OPTIONS[command]
+    pytest = [str(python()), "-m", "pytest", *_without_default_paths(ARGUMENTS[command], chosen), *chosen]
     say("$ pytest " + " ".join(pytest[3:]))
     return subprocess.run(pytest, cwd=ROOT, env=environment).returncode
 

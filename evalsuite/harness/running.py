@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 WARM_UP_QUESTIONS = (8, 64, 512)
 """A few, then more as long as the few are quick: large batches are what a fast path is fast by."""
-QUICK_SECONDS = 0.5
+QUICK_SECONDS = 0.2
 
 
 class Benchmark(Protocol):

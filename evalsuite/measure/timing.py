@@ -13,7 +13,7 @@ from contextlib import contextmanager
 ROUNDS = 3
 SLOW_SECONDS = 60.0
 """A path that takes longer than this is timed once."""
-BASELINE_SECONDS = 0.6
+BASELINE_SECONDS = 0.4
 """About how long the baseline takes in each round at least; its timing subset is cut to that."""
 BASELINE_SHARE = 0.1
 """Of the path's own time in a round, where that is more: a slow path deserves more than a glance at its baseline."""

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 from types import ModuleType
+from unittest.mock import Mock
 
 import pytest
 
@@ -33,6 +34,20 @@ def test_a_path_that_is_given_replaces_the_default_folder(
     passed = script._without_default_paths(script.ARGUMENTS["bench"], options)
     assert [argument for argument in passed if argument == "benchmarks"] == paths
     assert "-rs" in passed
+
+
+@pytest.mark.parametrize(
+    ("options", "left_out"), [([], True), (["-k", "compile"], False)], ids=["no options", "options"]
+)
+def test_the_bare_command_leaves_out_the_optimisations_and_any_option_brings_them_back(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, options: list[str], left_out: bool
+) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr(script, "set_up", lambda _: None)
+    monkeypatch.setattr(script.subprocess, "run", lambda command, **_: ran.append(command) or Mock(returncode=0))
+    assert script.main(["bench", *options]) == 0
+    assert "benchmarks" in ran[0]
+    assert ("--ignore=benchmarks/test_optimisations.py" in ran[0]) is left_out
 
 
 @pytest.mark.parametrize("arguments", [[], ["bnech"]], ids=["nothing", "a typo"])
