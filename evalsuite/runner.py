@@ -50,7 +50,7 @@ class ModelRunner:
         self.fallbacks: list[Fallback] = []
         self._accepted = inspect.signature(type(self.model).forward).parameters
         self._tokens_that_fit: int | None = None
-        self._projected: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._sites: tuple[torch.Tensor, torch.Tensor] | None = None
         self._hooks = [self.model.register_forward_hook(self._count, with_kwargs=True)]
         if (head := self.model.get_output_embeddings()) is not None:
             self._hooks.append(head.register_forward_pre_hook(self._narrow))
@@ -96,12 +96,13 @@ class ModelRunner:
             input_ids: [rows, tokens].
             rows, columns: [sites], int64, on the device.
         """
-        self._projected = rows, columns
+        self._sites = rows, columns
         try:
             logits: torch.Tensor = self.model(input_ids=input_ids, use_cache=False).logits
+            narrowed = self._sites is None
         finally:
-            self._projected = None
-        narrowed = logits.shape[:-1] == (1, len(rows))
+            self._sites = None
+        # A model that projects by other means than its output embedding has projected everything.
         return logits[0] if narrowed else logits[rows, columns]
 
     def run_batches(
@@ -158,10 +159,11 @@ class ModelRunner:
     # Between two graphs: within one, a compiled forward would be compiled anew for each number of sites.
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _narrow(self, _: object, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """Before the vocabulary projection: [rows, tokens, hidden] becomes [1, sites, hidden]."""
-        if self._projected is None:
+        """Before the vocabulary projection: [rows, tokens, hidden] becomes [1, sites, hidden], once a request."""
+        if self._sites is None:
             return None
-        rows, columns = self._projected
+        rows, columns = self._sites
+        self._sites = None
         return args[0][rows, columns][None], *args[1:]
 
     def _count(self, _: object, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:

@@ -107,6 +107,19 @@ def test_counters_are_exact() -> None:
     }
 
 
+@pytest.mark.parametrize("strategy", OPTIMISED)
+def test_a_model_that_projects_everything_all_the_same_is_read_at_the_right_places(
+    strategy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As models do that apply their output embedding by a function, out of a hook's reach."""
+    batch = [question(i, length=1 + i) for i in range(4)]
+    expected = score("gpt2", REFERENCE_STRATEGY, batch)
+    monkeypatch.setattr(type(tiny_loaded("gpt2").model), "get_output_embeddings", lambda self: None)
+    got = score("gpt2", strategy, batch)
+    for id_, outcome in expected.items():
+        assert got[id_].logprobs == pytest.approx(outcome.logprobs, abs=1e-4)
+
+
 def test_required_flops_follow_the_formula() -> None:
     batch = [EncodedChoices(id="a", context_ids=(2, 3, 4), continuation_ids=((5,), (6,)))]
     with TransformersEngine(tiny_loaded("qwen3"), ExecutionOptions()) as engine:
