@@ -76,7 +76,10 @@ def refuse_cuda_build(constraints: Sequence[str]) -> None:
     """Stop before gigabytes of CUDA packages come to a machine that cannot use them.
 
     Which build of torch pip finds depends on the sources that it is configured with; a dry run reads only metadata.
+    Builds for other systems than Linux have no CUDA packages, though their metadata name those of Linux.
     """
+    if sys.platform != "linux":
+        return
     dry_run = ["install", "-qq", "--dry-run", "--no-deps", "--ignore-installed", "--report", "-"]
     report = json.loads(pip(*dry_run, *constraints, "torch", capture=True))
     (torch,) = (item["metadata"] for item in report["install"])

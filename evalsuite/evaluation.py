@@ -48,6 +48,8 @@ class Workload:
     prompt_hashes: Mapping[str, str]
     """Question id to 16 hex digits over the text that the model is shown."""
     examples: Mapping[str, Example]
+    shots_shown: Mapping[int, int]
+    """Shots to the number of questions that are shown so many."""
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -59,6 +61,12 @@ class Workload:
     @property
     def ids(self) -> list[str]:
         return [question.id for question in self.questions]
+
+    @property
+    def prompts_fingerprint(self) -> str:
+        """Twelve hex digits over every prompt, shots and template included, in order."""
+        text = "".join(self.prompt_hashes[id_] for id_ in self.ids)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
     def truncated(self) -> int:
@@ -94,6 +102,7 @@ def prepare(task: Task, data: TaskData, engine: Engine, prompting: Prompting) ->
         prompts=tuple(engine.encode_prompts(prompts)) if prompts else (),
         prompt_hashes={request.id: prompt_hash(request) for request in requests},
         examples={example.id: example for example in data.examples},
+        shots_shown=task.shots_shown(data, prompting),
     )
 
 

@@ -38,8 +38,8 @@ class Flip:
     reference: str
     path: str
     margin: float | None
-    """fp32 log-probability of the reference's choice less that of the path's, as a distance; for generation
-    the top-2 gap at the first token that differs; None where no token choice explains the difference."""
+    """Distance in fp32 log-probability between the reference's choice and the path's; for generation, between the
+    first tokens that differ. None where no choice of a likely token explains the difference."""
     excused: bool
     """True when `margin` is below the noise: rounding may decide such a question either way."""
 
@@ -60,6 +60,11 @@ class Verdict:
     """99th percentile of the path's absolute differences in log-probability from the reference, nats."""
     reason: str
     """Why it is not faithful; empty when it is."""
+    measured_noise: float = 0.0
+    """The same before floor and cap: above the cap, the dtype is too coarse for this model on these questions."""
+    reference_flips: int | None = None
+    """Questions that the reference itself answers otherwise in fp32: what the dtype costs, which no path is blamed
+    for. None for generation, where fp32 is only asked about the answers there are."""
 
     @property
     def excused(self) -> int:
@@ -70,6 +75,8 @@ class Verdict:
         parts = ["faithful" if self.faithful else "NOT FAITHFUL", f"{self.compared:,} of {self.total:,} compared"]
         if self.excused:
             parts.append(f"{self.excused} flip{'s' * (self.excused > 1)} below noise")
+        if self.reference_flips:
+            parts.append(f"{self.reference_flips} answered otherwise by the reference in float32")
         if self.reason:
             parts.append(self.reason)
         return ", ".join(parts)
@@ -97,18 +104,22 @@ def compare_choices(
         ConfigError: nothing to compare, or a compared question that the path or fp32 lacks.
     """
     _require_overlap(reference, path, reference_fp32)
-    noise = reference_noise(
-        difference
-        for id_, scores in reference.items()
-        for difference in _differences(scores.logprobs, reference_fp32[id_].logprobs)
-    )
+    to_fp32 = [d for id_, s in reference.items() for d in _differences(s.logprobs, reference_fp32[id_].logprobs)]
+    noise = reference_noise(to_fp32)
     differences = [d for id_, scores in reference.items() for d in _differences(scores.logprobs, path[id_].logprobs)]
     flips = [
         _choice_flip(scores, path[id_], reference_fp32[id_], noise)
         for id_, scores in reference.items()
         if scores.prediction != path[id_].prediction
     ]
-    return _verdict(flips, differences, noise, len(reference), len(path) if total is None else total)
+    return _verdict(
+        flips,
+        differences,
+        to_fp32,
+        compared=len(reference),
+        total=len(path) if total is None else total,
+        reference_flips=sum(s.prediction != reference_fp32[id_].prediction for id_, s in reference.items()),
+    )
 
 
 def compare_generations(
@@ -127,19 +138,16 @@ def compare_generations(
     the first that differs; after it the two answer different questions.
     """
     _require_overlap(reference, path, reference_fp32)
-    noise = reference_noise(
-        difference
-        for id_, answer in reference.items()
-        for difference in _differences(answer.logprobs, reference_fp32[id_].logprobs)
-    )
+    to_fp32 = [d for id_, a in reference.items() for d in _differences(a.logprobs, reference_fp32[id_].logprobs)]
+    noise = reference_noise(to_fp32)
     differences: list[float] = []
     flips = []
     for id_, answer in reference.items():
         shared = _shared_tokens(answer.token_ids, path[id_].token_ids)
         differences += _differences(answer.logprobs[:shared], path[id_].logprobs[:shared])
         if answer.text != path[id_].text:
-            flips.append(_text_flip(answer, path[id_], shared, reference_fp32[id_].gaps, noise))
-    return _verdict(flips, differences, noise, len(reference), len(path) if total is None else total)
+            flips.append(_text_flip(answer, path[id_], shared, reference_fp32[id_], noise))
+    return _verdict(flips, differences, to_fp32, compared=len(reference), total=len(path) if total is None else total)
 
 
 def reference_noise(differences: Iterable[float]) -> float:
@@ -157,7 +165,16 @@ def percentile(values: Sequence[float], q: float) -> float:
     return ordered[max(0, math.ceil(q / 100 * len(ordered)) - 1)]
 
 
-def _verdict(flips: list[Flip], differences: list[float], noise: float, compared: int, total: int) -> Verdict:
+def _verdict(
+    flips: list[Flip],
+    differences: list[float],
+    to_fp32: list[float],
+    *,
+    compared: int,
+    total: int,
+    reference_flips: int | None = None,
+) -> Verdict:
+    noise = reference_noise(to_fp32)
     path_difference = percentile(differences, PATH_PERCENTILE)
     unexcused = sum(not flip.excused for flip in flips)
     reasons = []
@@ -173,6 +190,8 @@ def _verdict(flips: list[Flip], differences: list[float], noise: float, compared
         noise=noise,
         path_difference=path_difference,
         reason=" and ".join(reasons),
+        measured_noise=percentile(to_fp32, NOISE_PERCENTILE),
+        reference_flips=reference_flips,
     )
 
 
@@ -187,10 +206,11 @@ def _choice_flip(reference: ChoiceScores, path: ChoiceScores, fp32: ChoiceScores
     )
 
 
-def _text_flip(reference: Generation, path: Generation, shared: int, gaps: Sequence[float], noise: float) -> Flip:
+def _text_flip(reference: Generation, path: Generation, shared: int, fp32: TeacherForced, noise: float) -> Flip:
     # Past the shorter answer's end no token was chosen otherwise: it was cut, and rounding cannot do that.
     chosen_otherwise = shared < min(len(reference.token_ids), len(path.token_ids))
-    margin = gaps[shared] if chosen_otherwise else None
+    other = fp32.best[shared].get(path.token_ids[shared]) if chosen_otherwise else None
+    margin = None if other is None else abs(fp32.logprobs[shared] - other)
     return Flip(
         id=reference.id,
         reference=reference.text,

@@ -117,23 +117,29 @@ def evaluate_case(
         baseline: Mapping[str, object] | None = None,
     ) -> None:
         __tracebackhide__ = True
-        from evalsuite.harness.plan import CannotRun, plan_case, refuse_steps_down
+        from evalsuite.harness.plan import CannotRun, plan_case
         from evalsuite.harness.running import run_case
 
         if hasattr(request.config, "workerinput") and not request.config.getoption("benchmark_disable"):
             pytest.fail(NO_TIMING_UNDER_XDIST, pytrace=False)
+        failure = skipped = None
         try:
             case = plan_case(
                 evaluation_session, request.node.name, task, strategy, change=change or {}, baseline=baseline
             )
             result = run_case(evaluation_session, case, benchmark)
-            refuse_steps_down(change or {}, result.fallbacks)
         except CannotRun as error:
-            pytest.skip(str(error))
+            required = error.requirement in request.config.stash[OPTIONS].require
+            failure, skipped = (f"--require {error.requirement}: {error}", None) if required else (None, str(error))
         except EvalsuiteError as error:
-            if benchmark.extra_info:  # it was measured, and could not be judged
+            failure = f"{type(error).__name__}: {error}"
+        # Outside the handlers, or pytest would show the error twice.
+        if skipped is not None:
+            pytest.skip(skipped)
+        if failure is not None:
+            if "verdict" in benchmark.extra_info:  # it was measured, and could not be judged
                 request.node.user_properties.append((RECORD, dict(benchmark.extra_info)))
-            pytest.fail(f"{type(error).__name__}: {error}", pytrace=False)
+            pytest.fail(failure, pytrace=False)
         request.node.user_properties.append((RECORD, result.record))
         if result.verdict is not None and not result.verdict.faithful:
             pytest.fail("\n".join(flip_lines(case.name, result.verdict)), pytrace=False)

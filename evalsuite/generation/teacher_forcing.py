@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 
 from evalsuite.runner import ModelRunner
 from evalsuite.types import EncodedPrompt, Generation
+
+BEST = 8
+"""How many tokens are kept at each position: a flip to any other cannot be rounding."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,8 +21,8 @@ class TeacherForced:
     id: str
     logprobs: tuple[float, ...]
     """Of each answer token given all before it, nats, fp32."""
-    gaps: tuple[float, ...]
-    """At each answer token: log-probability of the best token less that of the second best."""
+    best: tuple[Mapping[int, float], ...]
+    """At each answer token: the `BEST` likeliest tokens there, id to log-probability."""
 
 
 def teacher_force(runner: ModelRunner, answers: Iterable[tuple[EncodedPrompt, Generation]]) -> Iterator[TeacherForced]:
@@ -39,9 +42,9 @@ def _force(runner: ModelRunner, prompt: EncodedPrompt, answer: Generation) -> Te
         torch.tensor([fed], device=runner.device), logits_to_keep=len(answer.token_ids), use_cache=False
     )
     logprobs = torch.log_softmax(output.logits[0].float(), dim=-1)  # [answer, vocab]
-    best = logprobs.topk(2, dim=-1).values  # [answer, 2]
+    values, ids = logprobs.topk(min(BEST, logprobs.shape[-1]), dim=-1)  # [answer, best]
     return TeacherForced(
         id=prompt.id,
         logprobs=tuple(logprobs.gather(1, targets[:, None])[:, 0].tolist()),
-        gaps=tuple((best[:, 0] - best[:, 1]).tolist()),
+        best=tuple(dict(zip(*row, strict=True)) for row in zip(ids.tolist(), values.tolist(), strict=True)),
     )

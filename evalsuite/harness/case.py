@@ -33,6 +33,14 @@ class Case:
     reference: InferenceConfig
     """How the model is loaded for the reference that the path is judged by."""
 
+    about: frozenset[str] = frozenset()
+    """What the case is about, where that is an optimisation: the fields that it changes."""
+
+    @property
+    def is_optimisation(self) -> bool:
+        """Timed against the same strategy without it, on the same questions."""
+        return self.baseline.strategy == self.path.strategy and not self.is_reference
+
     @property
     def is_reference(self) -> bool:
         return self.path.strategy == REFERENCE_STRATEGY and self.path.config == self.reference

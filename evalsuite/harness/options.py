@@ -156,7 +156,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--attention": {
         "default": _DEFAULTS.attention,
         "choices": ATTENTIONS,
-        "help": "attention implementation; auto (default) takes the best that this machine can really run",
+        "help": "attention implementation; auto (default) takes the best that this machine can really run, "
+        "but flex_attention, which compiles for every new shape of padded batch: ask for it by name",
     },
     "--compile": {"action": "store_true", "default": False, "help": "run the model's forward through torch.compile"},
     "--device": {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from evalsuite.capability import attention_reason, best_device, compile_reason, dtype_reason
 from evalsuite.config import ExecutionOptions, InferenceConfig
@@ -12,12 +12,24 @@ from evalsuite.harness.case import Case, ExecutionPath
 from evalsuite.harness.session import EvaluationSession
 from evalsuite.types import Fallback
 
+_REQUIREMENTS = {
+    "torch_compile": "compile",
+    "flash_attention_2": "flash_attn",
+    "flash_attention_3": "flash_attn_3",
+    "flex_attention": "flex",
+    "bfloat16": "bf16",
+}
 _CONFIG_FIELDS = {field.name for field in dataclasses.fields(InferenceConfig)}
 _EXECUTION_FIELDS = {field.name for field in dataclasses.fields(ExecutionOptions)}
 
 
 class CannotRun(Exception):
-    """This machine lacks what the case is about. The message names the requirement and the reason."""
+    """This machine lacks what the case is about. The message names it and the reason."""
+
+    def __init__(self, what: str, asked: object, reason: str) -> None:
+        super().__init__(f"{what} {asked}: {reason}")
+        self.requirement = _REQUIREMENTS.get(what if what == "torch_compile" else str(asked))
+        """The name of what is missing for `--require`, if it has one."""
 
 
 def plan_case(
@@ -32,15 +44,22 @@ def plan_case(
     """Raises `CannotRun`, before any model is loaded or after one turned out to have stepped down."""
     changed = _path(session, strategy, change)
     if baseline is None:
-        reference_config = changed.config
+        reference_config = session.plain(changed.config)
         baseline_path = session.reference_path(reference_config)
     else:
         baseline_path = _path(session, strategy, baseline)
         # Judged in its own dtype, since rounding is no infidelity; in all else by the plain baseline.
-        reference_config = baseline_path.config.replace(dtype=changed.config.dtype)
+        reference_config = session.plain(baseline_path.config.replace(dtype=changed.config.dtype))
     for asked in (change, baseline or {}):
         _require(session, changed if asked is change else baseline_path, asked)
-    return Case(name=name, task=task, path=changed, baseline=baseline_path, reference=reference_config)
+    return Case(
+        name=name,
+        task=task,
+        path=changed,
+        baseline=baseline_path,
+        reference=reference_config,
+        about=frozenset(change),
+    )
 
 
 def _path(session: EvaluationSession, strategy: str, change: Mapping[str, object]) -> ExecutionPath:
@@ -66,13 +85,13 @@ def _require(session: EvaluationSession, path: ExecutionPath, asked: Mapping[str
     about = [name for name in reasons if name in asked]
     for name in about:
         if (reason := reasons[name]()) is not None:
-            raise CannotRun(f"{name} {asked[name]}: {reason}")
+            raise CannotRun(name, asked[name], reason)
     if about:
         refuse_steps_down(asked, session.pool.get(config).report.fallbacks)
 
 
-def refuse_steps_down(asked: Mapping[str, object], fallbacks: Iterable[Fallback]) -> None:
-    """Raises `CannotRun` if one of the fallbacks gave up what was asked: while loading, or in the first forward."""
+def refuse_steps_down(about: Collection[str], fallbacks: Iterable[Fallback]) -> None:
+    """Raises `CannotRun` if one of the fallbacks gave up what a case is about: in loading, or in the first forward."""
     for step in fallbacks:
-        if step.what in asked:
-            raise CannotRun(f"{step.what} {step.asked}: {step.reason}")
+        if step.what in about:
+            raise CannotRun(step.what, step.asked, step.reason)

@@ -47,7 +47,11 @@ def case_record(
         "model": case.path.config.model,
         "config": dataclasses.asdict(case.path.config),
         "execution": dataclasses.asdict(case.path.execution),
-        "prompting": {"shots": options.shots, "chat_template": workload.uses_chat},
+        "prompting": {
+            "shots": options.shots,
+            "shots_shown": {str(shots): count for shots, count in sorted(workload.shots_shown.items())},
+            "chat_template": workload.uses_chat,
+        },
         "score": _main_score(metrics, workload.task.main_metric),
         "metrics": [dataclasses.asdict(metric) for metric in metrics],
         "questions": len(workload),
@@ -67,6 +71,7 @@ def case_record(
         "load_report": measured.load_report,
         "fingerprints": {
             "data": data.fingerprint,
+            "prompts": workload.prompts_fingerprint,
             "model": measured.load_report["model_fingerprint"],
             "config": case.path.config.fingerprint(),
         },
@@ -94,7 +99,7 @@ def _speed_up_record(case: Case, measured: Measurement) -> dict[str, Any] | None
         measured.seconds,
         baseline_questions=measured.baseline.questions,
         path_questions=len(measured.workload),
-        seed=SEED,
+        paired=measured.in_turns,
     )
     return dataclasses.asdict(result) | {
         "baseline": dataclasses.asdict(case.baseline),

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from evalsuite.engines.transformers import TransformersEngine
 from evalsuite.errors import EvalsuiteError
 from evalsuite.evaluation import Workload, answer, grade
 from evalsuite.harness.case import BaselineTimes, Case, Measurement
+from evalsuite.harness.plan import CannotRun, refuse_steps_down
 from evalsuite.harness.record import REFERENCE, case_record, judged, not_judged
 from evalsuite.harness.session import SLOW_STRATEGIES, EvaluationSession, Reference
 from evalsuite.measure.memory import MemoryMeter
-from evalsuite.measure.timing import CLOCK, ROUNDS, rounds_for, timing_question_count, timing_subset
+from evalsuite.measure.timing import CLOCK, rounds_for, timing_question_count, timing_subset
 from evalsuite.results import finite
-from evalsuite.types import Fallback, Outcome
+from evalsuite.types import Outcome
 
 if TYPE_CHECKING:
     from evalsuite.faithful import Verdict
@@ -43,8 +44,6 @@ class CaseResult:
 
     record: dict[str, Any]
     """Plain JSON values."""
-    fallbacks: tuple[Fallback, ...]
-    """Steps down of loading and of running."""
     verdict: Verdict | None
     """None for the reference itself."""
 
@@ -52,6 +51,11 @@ class CaseResult:
 def run_case(session: EvaluationSession, case: Case, benchmark: Benchmark) -> CaseResult:
     """Answer every question once at least, and as often as timing wants; compare and record."""
     measured = _measure(session, case, benchmark)
+    try:
+        refuse_steps_down(case.about, measured.fallbacks)
+    except CannotRun as error:
+        benchmark.extra_info["not_measured"] = str(error)  # pytest-benchmark has timed something, but not this
+        raise
     if case.is_reference:
         answered = Reference(outcomes=measured.outcomes, seconds=measured.seconds[0])
         session.keep_reference(case.reference, case.task, answered)
@@ -61,7 +65,7 @@ def run_case(session: EvaluationSession, case: Case, benchmark: Benchmark) -> Ca
         _keep(session, case, benchmark, measured, not_judged(error))
         raise
     record = _keep(session, case, benchmark, measured, REFERENCE if verdict is None else judged(verdict))
-    return CaseResult(record=record, fallbacks=tuple(measured.fallbacks), verdict=verdict)
+    return CaseResult(record=record, verdict=verdict)
 
 
 def _keep(
@@ -85,7 +89,7 @@ def _measure(session: EvaluationSession, case: Case, benchmark: Benchmark) -> Me
     before = _baseline_alone(session, case) if alone else None
     with session.engine(case.path) as engine:
         workload = session.workload(engine, case.task)
-        if case.path.strategy in SLOW_STRATEGIES:
+        if case.path.strategy in SLOW_STRATEGIES or case.is_optimisation:
             workload = session.sample(workload)
         measured = Measurement(workload=workload)
         answer_once = _first_round_recorded(session, case, engine, measured)
@@ -99,6 +103,9 @@ def _measure(session: EvaluationSession, case: Case, benchmark: Benchmark) -> Me
             with session.engine(case.baseline) as baseline_engine:
                 expected = _warm_up(engine, workload, case.path.strategy)
                 time_baseline = _baseline_timer(session, case, baseline_engine, measured.baseline, expected)
+                if case.is_optimisation:
+                    time_baseline()  # once for warming up
+                    measured.baseline.seconds.clear()
                 benchmark.pedantic(answer_once, setup=time_baseline, rounds=rounds_for(expected), warmup_rounds=0)
         measured.fallbacks = [*engine.loaded.report.fallbacks, *engine.fallbacks]
         measured.load_report = engine.loaded.report.to_dict()
@@ -109,8 +116,9 @@ def _baseline_alone(session: EvaluationSession, case: Case) -> BaselineTimes:
     """All rounds of the baseline before the path's first: the two models do not fit into memory together."""
     times = BaselineTimes()
     with session.engine(case.baseline) as engine:
+        sample = session.sample(session.workload(engine, case.task))
         time_baseline = _baseline_timer(session, case, engine, times)
-        for _ in range(ROUNDS):
+        for _ in range(rounds_for(_warm_up(engine, sample, case.path.strategy))):
             time_baseline()
     return times
 
@@ -157,6 +165,8 @@ def _recorder(session: EvaluationSession, case: Case, measured: Measurement) -> 
 
         def record(outcome: Outcome) -> None:
             graded = grade(workload, outcome)
+            if not case.path.config.accuracy_is_meaningful:
+                graded = replace(graded, scores={})
             measured.graded.append(graded)
             hash_ = workload.prompt_hashes[outcome.id]
             log.write(outcome, graded, prompt_hash=hash_, main_metric=workload.task.main_metric)
@@ -174,20 +184,27 @@ def _baseline_timer(
 ) -> Callable[[], None]:
     """The function that times one round of the baseline, on a subset that costs little beside the path's round."""
     sample = session.sample(session.workload(engine, case.task))
+    if case.is_optimisation:
+        # The same questions on both sides: batches of a subset would be others, and their cost too.
+        return _timer(engine, sample, case.baseline.strategy, times)
     if case.baseline == session.reference_path(case.reference):
         expected_seconds = session.reference(case.reference, case.task).seconds
     else:
         expected_seconds = _warm_up(engine, sample, case.baseline.strategy)
     count = timing_question_count(expected_seconds / len(sample), path_seconds=path_seconds)
     subset = sample.only(timing_subset(sample.lengths, count))
-    times.questions = len(subset)
+    return _timer(engine, subset, case.baseline.strategy, times)
 
-    def time_baseline() -> None:
+
+def _timer(engine: TransformersEngine, questions: Workload, strategy: str, times: BaselineTimes) -> Callable[[], None]:
+    times.questions = len(questions)
+
+    def time_once() -> None:
         start = CLOCK()
-        answer(engine, subset, case.baseline.strategy)
+        answer(engine, questions, strategy)
         times.seconds.append(CLOCK() - start)
 
-    return time_baseline
+    return time_once
 
 
 def _warm_up(engine: TransformersEngine, workload: Workload, strategy: str) -> float:

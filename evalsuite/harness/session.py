@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 SMALL_MODEL = 20_000_000
 """Parameters. Below it, threads cost more than they gain."""
+PLAIN_ATTENTIONS = ("sdpa", "eager")
 SLOW_STRATEGIES = (REFERENCE_STRATEGY, "per_question")
 """They answer the sample of --reference-limit, not everything."""
 
@@ -103,6 +104,16 @@ class EvaluationSession:
         """The questions that slow strategies answer and verdicts compare."""
         sampled = limit_examples(workload.data, self.options.reference_limit, SEED)
         return workload.only({example.id for example in sampled.examples})
+
+    def plain(self, config: InferenceConfig) -> InferenceConfig:
+        """`config` by plain means, in the same dtype: what the reference runs on.
+
+        A reference that shares a compiled graph or a flash kernel with the path would share its faults.
+        """
+        attention = config.attention
+        if self.pool.get(config).report.got["attention"] not in PLAIN_ATTENTIONS:
+            attention = "sdpa"
+        return config.replace(attention=attention, torch_compile=False)
 
     def reference_path(self, config: InferenceConfig) -> ExecutionPath:
         """Unbatched, as the session's options say."""
@@ -198,5 +209,5 @@ def _generations(outcomes: Mapping[str, Outcome]) -> dict[str, Generation]:
 
 def fp32_config(config: InferenceConfig) -> InferenceConfig:
     """The same model in fp32, by plain kernels: flash attention has no fp32, and a compiled graph adds nothing."""
-    attention = config.attention if config.attention in ("sdpa", "eager") else "sdpa"
+    attention = config.attention if config.attention in PLAIN_ATTENTIONS else "sdpa"
     return config.replace(dtype="float32", attention=attention, torch_compile=False, strict_config=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evalsuite.faithful import Flip, Verdict
 
-HEADERS = ("case", "score", "speed-up (95 %)", "tokens computed", "padding", "verdict")
+HEADERS = ("case", "questions", "score", "speed-up (95 %)", "tokens computed", "padding", "verdict")
 SHOWN_FLIPS = 10
 SHOWN_EXCUSED = 3
 SHOWN_CHARACTERS = 40
@@ -52,12 +52,19 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         record["case"],
+        _questions(record),
         _score(record["score"]),
         _speed_up(record["speed_up"]),
         f"{record['counters']['tokens_computed']:,}",
         f"{record['padding_share']:.1%}",
         record["verdict"]["summary"],
     )
+
+
+def _questions(record: Mapping[str, Any]) -> str:
+    """How many were answered; slow strategies answer a sample, so their scores and counts are those of fewer."""
+    answered, all_ = record["questions"], record["questions_in_data"]
+    return f"{answered:,}" if answered == all_ else f"{answered:,} of {all_:,}"
 
 
 def _score(score: Mapping[str, Any] | None) -> str:
@@ -88,6 +95,12 @@ def _steps_down(record: Mapping[str, Any]) -> Iterable[str]:
 
 def _notes(record: Mapping[str, Any]) -> Iterable[str]:
     task = record["task"]
+    asked = record["prompting"]["shots"]
+    for shots, count in record["prompting"]["shots_shown"].items():
+        if int(shots) < asked:
+            yield f"{task}: {count:,} questions shown {shots} shots of {asked}: their pool holds no more"
+    if record["prompting"]["chat_template"]:
+        yield f"{task}: prompts go through the chat template"
     if record["truncated"]:
         cut = f"{record['truncated']:,} of {record['questions']:,} prompts"
         yield f"{task}: {cut} cut on the left to the model's window"

@@ -1,13 +1,15 @@
-"""The speed-up of a path over its baseline, with a bootstrap interval over paired rounds."""
+"""The speed-up of a path over its baseline, with an interval over paired rounds."""
 
 from __future__ import annotations
 
-import random
+import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 CONFIDENCE = 0.95
-RESAMPLES = 2_000
+STUDENT_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+"""The 97.5th percentile of Student's t for 1 to 9 degrees of freedom; the last serves for more, a little wide."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,7 +18,7 @@ class SpeedUp:
 
     ratio: float
     low: float | None
-    """Lower end of the interval; None for a single round, which has no spread to resample."""
+    """Lower end of the interval; None for a single round, which has no spread, and for rounds not timed in pairs."""
     high: float | None
     confidence: float
     rounds: int
@@ -34,12 +36,16 @@ def speed_up(
     *,
     baseline_questions: int,
     path_questions: int,
-    seed: int = 0,
+    paired: bool = True,
 ) -> SpeedUp:
-    """Ratio of mean seconds per question over rounds that were timed in pairs, back to back.
+    """Geometric mean of the ratios of seconds per question, round by round.
 
-    The interval is the percentile bootstrap (Efron 1979) over *pairs*, so that a slow spell of the machine,
-    which slows both halves of a pair, cancels out.
+    A slow spell of the machine slows both halves of a pair, and cancels out. The interval is Student's t on the
+    logarithms of the ratios: honest with few rounds, where a bootstrap is far too narrow (three rounds: it covers
+    72 % when it says 95 %).
+
+    Args:
+        paired: whether the rounds were timed in turns. If not, there is no interval.
 
     Raises:
         ValueError: no rounds, lists of different lengths, no questions, or a round that took no time.
@@ -50,31 +56,26 @@ def speed_up(
         raise ValueError(f"expected at least 1 question on each side; got {baseline_questions}, {path_questions}")
     if min(*baseline_seconds, *path_seconds) <= 0:
         raise ValueError("expected every round to take more than 0 seconds")
-    pairs = list(zip(baseline_seconds, path_seconds, strict=True))
+    rounds = len(baseline_seconds)
     scale = path_questions / baseline_questions
-    low, high = bootstrap_interval(pairs, scale=scale, seed=seed) if len(pairs) > 1 else (None, None)
+    logs = [math.log(scale * b / p) for b, p in zip(baseline_seconds, path_seconds, strict=True)]
+    centre, half = statistics.fmean(logs), half_width(logs) if paired else None
     return SpeedUp(
-        ratio=_ratio(pairs, scale),
-        low=low,
-        high=high,
+        ratio=math.exp(centre),
+        low=None if half is None else math.exp(centre - half),
+        high=None if half is None else math.exp(centre + half),
         confidence=CONFIDENCE,
-        rounds=len(pairs),
+        rounds=rounds,
         baseline_questions=baseline_questions,
         path_questions=path_questions,
-        baseline_seconds_per_question=sum(baseline_seconds) / len(pairs) / baseline_questions,
-        path_seconds_per_question=sum(path_seconds) / len(pairs) / path_questions,
+        baseline_seconds_per_question=sum(baseline_seconds) / rounds / baseline_questions,
+        path_seconds_per_question=sum(path_seconds) / rounds / path_questions,
     )
 
 
-def bootstrap_interval(
-    pairs: Sequence[tuple[float, float]], *, scale: float = 1.0, seed: int = 0, resamples: int = RESAMPLES
-) -> tuple[float, float]:
-    """Percentile interval, at `CONFIDENCE`, of `scale` x sum of firsts / sum of seconds over resampled pairs."""
-    rng = random.Random(seed)
-    ratios = sorted(_ratio(rng.choices(pairs, k=len(pairs)), scale) for _ in range(resamples))
-    tail = (1 - CONFIDENCE) / 2
-    return ratios[round(tail * (resamples - 1))], ratios[round((1 - tail) * (resamples - 1))]
-
-
-def _ratio(pairs: Sequence[tuple[float, float]], scale: float) -> float:
-    return scale * sum(first for first, _ in pairs) / sum(second for _, second in pairs)
+def half_width(values: Sequence[float]) -> float | None:
+    """Half the width of the t interval of a mean at `CONFIDENCE`; None for fewer than two values."""
+    n = len(values)
+    if n < 2:
+        return None
+    return STUDENT_T[min(n - 1, len(STUDENT_T)) - 1] * statistics.stdev(values) / math.sqrt(n)

@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 ROUNDS = 3
+QUICK_ROUNDS = 5
+QUICK_SECONDS = 1.0
+"""A path that takes less than this is timed `QUICK_ROUNDS` times."""
 SLOW_SECONDS = 60.0
 """A path that takes longer than this is timed once."""
 BASELINE_SECONDS = 0.4
@@ -65,7 +68,9 @@ def seconds() -> float:
 
 
 def rounds_for(expected_seconds: float) -> int:
-    """`ROUNDS` for a path that answers within `SLOW_SECONDS`, one for a slower one."""
+    """More rounds for a quick path, one for a slow one."""
+    if expected_seconds <= QUICK_SECONDS:
+        return QUICK_ROUNDS
     return ROUNDS if expected_seconds <= SLOW_SECONDS else 1
 
 

@@ -15,7 +15,6 @@ class ScoringRow:
     The logits that predict continuation token k stand at position `first_read + k`.
     """
 
-    request_id: str
     input_ids: tuple[int, ...]
     first_read: int
     """Position of the context's last token: the first whose logits are read."""
@@ -47,7 +46,6 @@ def shared_rows(request: EncodedChoices) -> Iterator[ScoringRow]:
 
 def _row(request: EncodedChoices, fed: tuple[int, ...], indices: list[int]) -> ScoringRow:
     return ScoringRow(
-        request_id=request.id,
         input_ids=request.context_ids + fed,
         first_read=len(request.context_ids) - 1,
         choices=tuple((index, request.continuation_ids[index]) for index in indices),

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -157,6 +158,10 @@ class Task:
             generation_request(e, usable_shots(e, data.shots, prompting.shots), prompting, self.max_new_tokens)
             for e in data.examples
         ]
+
+    def shots_shown(self, data: TaskData, prompting: Prompting) -> dict[int, int]:
+        """How many shots are shown to how many examples: a pool may hold fewer than were asked for."""
+        return dict(Counter(len(usable_shots(e, data.shots, prompting.shots)) for e in data.examples))
 
     def grade(self, example: Example, outcome: Outcome) -> Graded:
         """Score one outcome; without a gold it is predicted and not scored."""

@@ -113,16 +113,6 @@ def positions_not_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(padded_generation, "pad_left", pad)
 
 
-def choice_without_its_space(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = encoding._move_trailing_space
-
-    def stripped(request: ChoiceRequest) -> tuple[str, tuple[str, ...]]:
-        context, continuations = real(request)
-        return context, tuple(continuation.strip() for continuation in continuations)
-
-    monkeypatch.setattr(encoding, "_move_trailing_space", stripped)
-
-
 def output_sliced_at_input_length(monkeypatch: pytest.MonkeyPatch) -> None:
     """New tokens are cut out of the padded row at the prompt's own length, so padding shifts them."""
     real = padded_generation.finish
@@ -139,7 +129,6 @@ def output_sliced_at_input_length(monkeypatch: pytest.MonkeyPatch) -> None:
 SCORING_FAULTS: list[tuple[str, Plant, tuple[str, ...]]] = [
     ("read at the last column", read_at_the_last_column, ARCHITECTURES),
     ("padded left without mask", padded_left_without_mask, ARCHITECTURES),
-    ("choice without its space", choice_without_its_space, ARCHITECTURES),
 ]
 GENERATION_FAULTS: list[tuple[str, Plant, tuple[str, ...]]] = [
     ("right padding", right_padding, ARCHITECTURES),

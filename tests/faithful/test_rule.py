@@ -24,8 +24,10 @@ def generation(text: str, tokens: tuple[int, ...], logprob: float = -1.0) -> dic
     }
 
 
-def forced(gaps: tuple[float, ...], logprob: float = -1.0) -> dict[str, TeacherForced]:
-    return {"q": TeacherForced(id="q", logprobs=(logprob,) * len(gaps), gaps=gaps)}
+def forced(*gaps: float, other: int = 4) -> dict[str, TeacherForced]:
+    """fp32 gives token `other` a log-probability that is lower by the gap than the reference's at each position."""
+    best = tuple({other: -1.0 - gap} for gap in gaps)
+    return {"q": TeacherForced(id="q", logprobs=(-1.0,) * len(gaps), best=best)}
 
 
 def test_equal_outcomes_are_faithful_and_the_verdict_says_how_many_were_compared() -> None:
@@ -79,30 +81,48 @@ def test_noise_is_capped_so_that_a_broken_dtype_excuses_nothing() -> None:
 
 def test_a_text_that_differs_is_judged_by_the_gap_at_the_first_token_that_differs() -> None:
     reference, path = generation("xyz", (1, 2, 3)), generation("xaz", (1, 4, 3))
-    sure = compare_generations(reference=reference, path=path, reference_fp32=forced((0.0, 0.5, 0.0)))
-    unsure = compare_generations(reference=reference, path=path, reference_fp32=forced((9.0, 0.5e-4, 9.0)))
+    sure = compare_generations(reference=reference, path=path, reference_fp32=forced(0.0, 0.5, 0.0))
+    unsure = compare_generations(reference=reference, path=path, reference_fp32=forced(9.0, 0.5e-4, 9.0))
     assert not sure.faithful
     assert unsure.faithful
     assert unsure.flips[0].excused
 
 
+def test_a_flip_to_a_token_that_fp32_finds_unlikely_is_never_excused() -> None:
+    reference, path = generation("xyz", (1, 2, 3)), generation("xaz", (1, 4, 3))
+    near_tie_of_others = forced(0.0, 0.0, 0.0, other=7)
+    verdict = compare_generations(reference=reference, path=path, reference_fp32=near_tie_of_others)
+    assert not verdict.faithful
+    assert verdict.flips[0].margin is None
+
+
+def test_what_the_dtype_itself_changes_is_counted_and_shown_beside_the_verdict() -> None:
+    fp32, bf16 = scores(a=(-1.0, -1.3), b=(-1.0, -9.0)), scores(a=(-1.4, -1.3), b=(-1.0, -9.0))
+    verdict = compare_choices(reference=bf16, path=bf16, reference_fp32=fp32)
+    assert verdict.faithful
+    assert verdict.reference_flips == 1
+    assert verdict.noise == NOISE_CAP
+    assert verdict.measured_noise == pytest.approx(0.4)
+    assert "1 answered otherwise by the reference in float32" in verdict.summary()
+
+
 def test_an_answer_cut_short_is_never_excused() -> None:
     reference, path = generation("xyz", (1, 2, 3)), generation("xy", (1, 2))
-    verdict = compare_generations(reference=reference, path=path, reference_fp32=forced((0.0, 0.0, 0.0)))
+    verdict = compare_generations(reference=reference, path=path, reference_fp32=forced(0.0, 0.0, 0.0))
     assert not verdict.faithful
     assert verdict.flips[0].margin is None
 
 
 def test_same_tokens_trimmed_to_another_text_are_never_excused() -> None:
     reference, path = generation("xyz", (1, 2, 3)), generation("yz", (1, 2, 3))
-    verdict = compare_generations(reference=reference, path=path, reference_fp32=forced((0.0, 0.0, 0.0)))
+    verdict = compare_generations(reference=reference, path=path, reference_fp32=forced(0.0, 0.0, 0.0))
     assert not verdict.faithful
 
 
 def test_tokens_after_the_first_difference_do_not_count_against_the_path() -> None:
     reference, path = generation("xyz", (1, 2, 3), -1.0), generation("xab", (1, 4, 5), -1.0)
     path["q"] = Generation(id="q", text="xab", token_ids=(1, 4, 5), logprobs=(-1.0, -7.0, -9.0), finish_reason="eos")
-    verdict = compare_generations(reference=reference, path=path, reference_fp32=forced((0.0, 0.0, 0.0)))
+    verdict = compare_generations(reference=reference, path=path, reference_fp32=forced(0.0, 0.0, 0.0))
     assert verdict.path_difference == 0.0
 
 

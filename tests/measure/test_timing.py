@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from evalsuite.measure.timing import (
     MIN_TIMING_QUESTIONS,
+    QUICK_ROUNDS,
     ROUNDS,
     Clock,
     rounds_for,
@@ -70,8 +71,8 @@ def test_a_pause_ends_when_the_paused_code_fails():
     assert clock() - start == pytest.approx(1)
 
 
-def test_a_slow_path_is_timed_once():
-    assert (rounds_for(1), rounds_for(300)) == (ROUNDS, 1)
+def test_quick_paths_are_timed_more_often_and_slow_ones_once():
+    assert (rounds_for(0.5), rounds_for(5), rounds_for(300)) == (QUICK_ROUNDS, ROUNDS, 1)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from evalsuite.measure.timing import QUICK_ROUNDS
 from tests.plugin.conftest import QUESTIONS, RunSuite
 
 EXTRA_INFO = {
@@ -40,7 +41,7 @@ def test_every_strategy_is_timed_judged_recorded_and_compared_with_a_saved_run(
     assert padded["options"]["timer"] == "seconds"
     speed_up = padded["extra_info"]["speed_up"]
     assert padded["stats"]["data"] == pytest.approx(speed_up["path_seconds"], rel=0.05, abs=5e-4)
-    assert len(speed_up["baseline_seconds"]) == padded["stats"]["rounds"] == 3
+    assert len(speed_up["baseline_seconds"]) == padded["stats"]["rounds"] == QUICK_ROUNDS
     assert (speed_up["baseline_questions"], speed_up["path_questions"]) == (QUESTIONS, QUESTIONS)
     assert benchmarks["test_mmlu[unbatched]"]["extra_info"]["counters"]["forward_passes"] == 4 * QUESTIONS
 
@@ -108,6 +109,30 @@ def test_a_path_that_answers_otherwise_fails_with_the_questions_it_flipped(
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
+BROKEN_COMPILER = """
+import torch
+pytest_plugins = ["evalsuite.plugin"]
+
+def compile(forward, **_):
+    def shifted(*args, **kwargs):
+        output = forward(*args, **kwargs)
+        output.logits = output.logits.roll(1, dims=-1)
+        return output
+    return shifted
+
+torch.compile = compile
+"""
+
+
+def test_a_compiler_that_changes_answers_is_seen_although_every_case_is_compiled(
+    run_suite: RunSuite, project: pytest.Pytester
+) -> None:
+    project.makeconftest(BROKEN_COMPILER)
+    result = run_suite("--compile", "--benchmark-disable", "--strategy=padded,unbatched")
+    result.assert_outcomes(failed=2, deselected=1)
+    result.stdout.fnmatch_lines(["test_mmlu[[]unbatched]*NOT FAITHFUL*", "test_mmlu[[]padded]*NOT FAITHFUL*"])
+
+
 WITHOUT_FP32 = """
 pytest_plugins = ["evalsuite.plugin"]
 
@@ -156,7 +181,7 @@ def test_an_optimisation_has_its_own_baseline_and_what_cannot_run_is_skipped_by_
     run_suite: RunSuite, project: pytest.Pytester
 ) -> None:
     project.path.joinpath("benchmarks", "test_mmlu.py").write_text(OPTIMISATIONS)
-    result = run_suite("-rs", "--benchmark-json=run.json")
+    result = run_suite("-rs", "--benchmark-json=run.json", "--reference-limit=3")
     result.assert_outcomes(passed=2, skipped=1, failed=2)
     result.stdout.fnmatch_lines(
         [
@@ -169,3 +194,6 @@ def test_an_optimisation_has_its_own_baseline_and_what_cannot_run_is_skipped_by_
     baselines = {b["name"]: b["extra_info"]["speed_up"]["baseline"] for b in benchmarks}
     assert baselines["test_batch_size[4]"]["execution"]["batch_size"] == 1
     assert baselines["test_dtype"]["config"]["attention"] == "eager"
+    for benchmark in benchmarks:  # a baseline on other questions would make other batches, and another cost
+        speed_up = benchmark["extra_info"]["speed_up"]
+        assert speed_up["baseline_questions"] == speed_up["path_questions"] == 3

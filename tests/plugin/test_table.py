@@ -21,10 +21,12 @@ def record(**changes: Any) -> dict[str, Any]:
         "fallbacks": [],
         "truncated": 0,
         "questions": 14042,
+        "questions_in_data": 14042,
         "excluded": {},
         "unscored": 0,
         "left_out": 0,
         "results": ".evalsuite/run",
+        "prompting": {"shots": 5, "shots_shown": {"5": 14042}, "chat_template": False},
     } | changes
 
 
@@ -32,17 +34,17 @@ def test_a_case_is_one_row() -> None:
     lines = closing_lines([record()])
     assert lines[0].split("  ")[0] == "case"
     assert " ".join(lines[1].split()) == (
-        "test_mmlu[padded] 0.812 ± 0.024 12.35x [11.50, 13.00] 123,456 3.1% faithful, 256 of 14,042 compared"
+        "test_mmlu[padded] 14,042 0.812 ± 0.024 12.35x [11.50, 13.00] 123,456 3.1% faithful, 256 of 14,042 compared"
     )
 
 
 def test_what_is_not_known_is_not_made_up() -> None:
-    one_round = {"ratio": 2.0, "low": None, "high": None, "note": "1 round: about 300 s each, more than 20 s"}
+    one_round = {"ratio": 2.0, "low": None, "high": None, "note": "timed once: a round takes 300 s"}
     lines = closing_lines([record(score=None, speed_up=None), record(speed_up=one_round)])
     assert " n/a " in lines[1]
     assert " not timed " in lines[1]
     assert " 2.00x " in lines[2]
-    assert "test_mmlu[padded]: 1 round: about 300 s each, more than 20 s" in lines
+    assert "test_mmlu[padded]: timed once: a round takes 300 s" in lines
 
 
 def test_steps_down_and_what_was_left_aside_stand_below_once() -> None:
@@ -58,6 +60,12 @@ def test_steps_down_and_what_was_left_aside_stand_below_once() -> None:
         "mmlu: 9 left out by --limit",
         "answers and summary: .evalsuite/run",
     ]
+
+
+def test_fewer_shots_than_asked_for_are_told() -> None:
+    lines = closing_lines([record(prompting={"shots": 5, "shots_shown": {"3": 7, "5": 10}, "chat_template": True})])
+    assert "mmlu: 7 questions shown 3 shots of 5: their pool holds no more" in lines
+    assert "mmlu: prompts go through the chat template" in lines
 
 
 def test_flips_below_the_noise_are_listed_by_question() -> None:
