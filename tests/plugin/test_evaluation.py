@@ -14,7 +14,9 @@ def workload(*ids: str) -> Workload:
     encoded = [EncodedChoices(id=i, context_ids=(1,) * n, continuation_ids=((2,), (3,))) for n, i in enumerate(ids)]
     task: Any = SimpleNamespace(kind="choice")
     data: Any = None
-    return Workload(task=task, data=data, uses_chat=False, choices=tuple(encoded), prompt_hashes={}, examples={})
+    return Workload(
+        task=task, data=data, uses_chat=False, choices=tuple(encoded), prompt_hashes={}, examples={}, shots_shown={}
+    )
 
 
 def engine(*ids: str) -> Any:
