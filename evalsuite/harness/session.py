@@ -13,6 +13,7 @@ import torch
 from evalsuite import faithful
 from evalsuite.config import REFERENCE_STRATEGY, InferenceConfig
 from evalsuite.engines.transformers import TransformersEngine
+from evalsuite.errors import EvalsuiteError
 from evalsuite.evaluation import Workload, answer, prepare
 from evalsuite.harness.case import ExecutionPath
 from evalsuite.harness.options import SEED, SuiteOptions
@@ -53,6 +54,7 @@ class EvaluationSession:
         self.progress = progress
         self.pool = ModelPool()
         self._data: dict[str, TaskData] = {}
+        self._unreadable: dict[str, EvalsuiteError] = {}
         self._workloads: dict[tuple[str, str | None, str], Workload] = {}
         self._references: dict[tuple[InferenceConfig, str], Reference] = {}
         self._scored: dict[tuple[InferenceConfig, str], Mapping[str, ChoiceScores]] = {}
@@ -80,9 +82,15 @@ class EvaluationSession:
 
     def data(self, task: str) -> TaskData:
         """The questions of a task that --data, --split, --shots and --limit leave."""
+        if task in self._unreadable:
+            raise self._unreadable[task]
         if task not in self._data:
             options = self.options
-            data = get_task(task).read(options.data_source(), split=options.split, shots=options.shots)
+            try:
+                data = get_task(task).read(options.data_source(), split=options.split, shots=options.shots)
+            except EvalsuiteError as error:
+                self._unreadable[task] = error  # a hub that does not answer is not asked again for each strategy
+                raise
             self._data[task] = limit_examples(data, options.limit, SEED)
         return self._data[task]
 

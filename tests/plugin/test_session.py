@@ -1,0 +1,43 @@
+"""What the cases of a session share, and what is not tried again for each of them."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from evalsuite.config import InferenceConfig
+from evalsuite.errors import DataError
+from evalsuite.harness import session as module
+from evalsuite.harness.session import EvaluationSession
+
+
+def bare_session(**options: Any) -> EvaluationSession:
+    return EvaluationSession(SimpleNamespace(**options), results=SimpleNamespace(), progress=SimpleNamespace())
+
+
+def test_data_that_cannot_be_read_is_asked_for_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = []
+
+    def read(*_: Any, **__: Any) -> None:
+        asked.append(1)
+        raise DataError("no such folder")
+
+    monkeypatch.setattr(module, "get_task", lambda _: SimpleNamespace(read=read))
+    session = bare_session(data_source=lambda: None, split=None, shots=0)
+    for _ in range(2):
+        with pytest.raises(DataError, match="no such folder"):
+            session.data("mmlu")
+    assert asked == [1]
+
+
+@pytest.mark.parametrize(
+    ("asked", "got", "plain"),
+    [("auto", "sdpa", "auto"), ("eager", "eager", "eager"), ("auto", "flash_attention_2", "sdpa")],
+)
+def test_the_reference_runs_without_compiled_graphs_and_flash_kernels(asked: str, got: str, plain: str) -> None:
+    session = bare_session()
+    loaded = SimpleNamespace(report=SimpleNamespace(got={"attention": got}))
+    session.pool = SimpleNamespace(get=lambda config: loaded)
+    config = InferenceConfig(attention=asked, torch_compile=True)
+    assert session.plain(config) == InferenceConfig(attention=plain, torch_compile=False)
