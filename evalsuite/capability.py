@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from evalsuite.errors import ConfigError
+from evalsuite.errors import ConfigError, first_line
 
 PROBE_HEAD_DIM = 128
 """The head dimension that a probe uses unless told the model's own: some builds hold only 64 and 128."""
@@ -159,7 +159,7 @@ def _flash_reason(name: str, device: str, dtype: str, head_dim: int) -> str | No
             return f"{module_name} is installed, but transformers does not accept it: {_FLASH_REMEDY[name]}"
         _flash_forward(importlib.import_module(module_name), device, dtype, head_dim)
     except Exception as error:  # a broken binary may raise anything: the reason is what matters
-        return f"{module_name} is installed, but a small forward fails: {type(error).__name__}: {_first_line(error)}"
+        return f"{module_name} is installed, but a small forward fails: {type(error).__name__}: {first_line(error)}"
     return None
 
 
@@ -189,10 +189,6 @@ def _importable(name: str) -> bool:
         return importlib.util.find_spec(name) is not None
     except (ImportError, ValueError):
         return False
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), "")[:300]
 
 
 def _package_reason(module: str, remedy: str) -> Callable[[], str | None]:

@@ -21,3 +21,8 @@ class ModelLoadError(EvalsuiteError, RuntimeError):
 
 class RequestError(EvalsuiteError, ValueError):
     """A request that no strategy can execute, such as an empty continuation."""
+
+
+def first_line(error: BaseException) -> str:
+    """An error's first line, at most 300 characters and without its full stop, to be quoted in another."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300].rstrip(".")

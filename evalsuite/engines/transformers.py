@@ -86,7 +86,7 @@ class TransformersEngine:
         self.counters.add_required_work(tree_size(fed), rows_read=rows_read, shape=self._runner.shape)
 
     def teacher_force(self, prompts: Sequence[EncodedPrompt], answers: Sequence[Generation]) -> Iterator[TeacherForced]:
-        """Log-probabilities and top-2 gaps along given answers; matched by id."""
+        """Log-probabilities, and the likeliest tokens, along given answers; matched by id."""
         by_id = {prompt.id: prompt for prompt in prompts}
         yield from teacher_force(self._runner, ((by_id[answer.id], answer) for answer in answers))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from evalsuite.errors import ModelLoadError
+from evalsuite.errors import ModelLoadError, first_line
 from evalsuite.loading.sources import TOKENIZER_FILES, read_json
 
 
@@ -19,7 +19,7 @@ def read_config(directory: Path) -> Any:
         config = AutoConfig.from_pretrained(str(directory), local_files_only=True)
     except (ValueError, KeyError, OSError, TypeError) as error:
         raise ModelLoadError(
-            f"{file}: transformers does not know this architecture: {_first_line(error)}. "
+            f"{file}: transformers does not know this architecture: {first_line(error)}. "
             "Check `model_type`, or install the transformers version that the model asks for"
         ) from error
     reason = not_causal_reason(config)
@@ -62,7 +62,7 @@ def read_tokenizer(directory: Path) -> Any:
         return AutoTokenizer.from_pretrained(str(directory), local_files_only=True)
     except Exception as error:  # tokenizers raises bare Exceptions for a file it cannot parse
         raise ModelLoadError(
-            f"{directory}: the tokenizer does not load: {type(error).__name__}: {_first_line(error)}. "
+            f"{directory}: the tokenizer does not load: {type(error).__name__}: {first_line(error)}. "
             "Copy the tokenizer files of the base model there again"
         ) from error
 
@@ -76,7 +76,3 @@ def head_dim(config: Any) -> int:
 
 def _names(names: Any) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300].rstrip(".")

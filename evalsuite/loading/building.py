@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from evalsuite.errors import ConfigError, ModelLoadError
+from evalsuite.errors import ConfigError, ModelLoadError, first_line
 from evalsuite.loading.report import StepsDown
 from evalsuite.loading.sources import GENERATION_CONFIG, Source, some
 
@@ -130,7 +130,7 @@ def _trial_failure(model: Any, path: str) -> str | None:
     except (torch.OutOfMemoryError, MemoryError) as error:
         _raise_out_of_memory(error, path)
     except Exception as error:  # a kernel may raise anything; the next rung shows whether the kernel was at fault
-        return f"a trial forward fails: {type(error).__name__}: {_first_line(error)}"
+        return f"a trial forward fails: {type(error).__name__}: {first_line(error)}"
     return None
 
 
@@ -142,19 +142,15 @@ def _attention_failure(error: Exception, path: str) -> str:
         _raise_out_of_memory(error, path)
     named = any(word in str(error).lower() for word in _ATTENTION_WORDS)
     if isinstance(error, ImportError) or (isinstance(error, ValueError) and named):
-        return f"{type(error).__name__}: {_first_line(error)}"
+        return f"{type(error).__name__}: {first_line(error)}"
     raise ModelLoadError(
-        f"{path}: the weights do not load: {type(error).__name__}: {_first_line(error)}. "
+        f"{path}: the weights do not load: {type(error).__name__}: {first_line(error)}. "
         "Check that config.json belongs to them, or copy them again"
     ) from error
 
 
 def _raise_out_of_memory(error: BaseException, path: str) -> NoReturn:
     raise ModelLoadError(
-        f"{path}: not enough memory while loading: {_first_line(error)}. "
+        f"{path}: not enough memory while loading: {first_line(error)}. "
         "Free the device, or use a smaller model, a smaller dtype or another device"
     ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), "")[:300].rstrip(".")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evalsuite.config import NANO_MODEL, InferenceConfig
-from evalsuite.errors import ModelLoadError
+from evalsuite.errors import ModelLoadError, first_line
 
 SAFETENSORS = "model.safetensors"
 SAFETENSORS_INDEX = "model.safetensors.index.json"
@@ -108,7 +108,7 @@ def _hub_dir(name: str) -> Path:
         raise ModelLoadError(f"model: {name!r} is neither a directory here nor a valid hub name: {error}") from error
     except OSError as error:  # every answer of the hub, and a hub that does not answer, derives from it
         raise ModelLoadError(
-            f"model: {name!r} is no directory here, and the hub gave no such model: {_first_line(error)} "
+            f"model: {name!r} is no directory here, and the hub gave no such model: {first_line(error)}. "
             "Check the spelling, log in for a gated model, or copy the model here and give its directory"
         ) from error
     return directory
@@ -212,8 +212,3 @@ def _product(shape: list[int]) -> int:
 def some(names: list[str], most: int = 4) -> str:
     """The first few of `names`, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _first_line(error: BaseException) -> str:
-    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return line if line.endswith(".") else line + "."

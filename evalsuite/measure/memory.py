@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -48,7 +46,9 @@ class MemoryMeter:
         mark = _high_water_mark() if self._mark_was_reset else None
         if mark is not None:
             return PeakMemory(bytes=mark, kind="resident")
-        return PeakMemory(bytes=_process_peak(), kind="resident_since_start")
+        from evalsuite.loading.memory import peak_bytes  # imports torch
+
+        return PeakMemory(bytes=peak_bytes(self._device), kind="resident_since_start")
 
 
 def _reset_high_water_mark() -> bool:
@@ -67,8 +67,3 @@ def _high_water_mark() -> int | None:
         return None
     kib = next((line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")), None)
     return None if kib is None else int(kib) * 1024
-
-
-def _process_peak() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB

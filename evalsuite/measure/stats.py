@@ -41,8 +41,8 @@ def speed_up(
     """Geometric mean of the ratios of seconds per question, round by round.
 
     A slow spell of the machine slows both halves of a pair, and cancels out. The interval is Student's t on the
-    logarithms of the ratios: honest with few rounds, where a bootstrap is far too narrow (three rounds: it covers
-    72 % when it says 95 %).
+    logarithms of the ratios: honest with few rounds, where a bootstrap, with ten distinct resamples of three
+    rounds, is far too narrow.
 
     Args:
         paired: whether the rounds were timed in turns. If not, there is no interval.
