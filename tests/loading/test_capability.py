@@ -47,7 +47,7 @@ def test_flash_attention_that_imports_but_does_not_run_is_not_there(
     setattr(flash_installed, entry, fail)
     assert flash() == (
         "flash_attn is installed, but a small forward fails: "
-        "RuntimeError: FlashAttention only supports Ampere GPUs or newer."
+        "RuntimeError: FlashAttention only supports Ampere GPUs or newer"
     )
 
 
