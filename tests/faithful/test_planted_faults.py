@@ -2,50 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
 from evalsuite import encoding
-from evalsuite.config import REFERENCE_STRATEGY, ExecutionOptions
-from evalsuite.engines.transformers import TransformersEngine
-from evalsuite.faithful import Verdict, compare_choices, compare_generations
+from evalsuite.config import GENERATION_STRATEGIES, REFERENCE_STRATEGY, SCORING_STRATEGIES
 from evalsuite.generation import padded as padded_generation
 from evalsuite.padding import LeftPadded
 from evalsuite.runner import ModelRunner
-from evalsuite.types import ChoiceRequest, GenerationRequest
+from tests.faithful.verdicts import TEXTS, Plant, generation_verdict, prompt_requests, scoring_verdict
 from tests.tiny import ARCHITECTURES, tiny_loaded
-
-TEXTS = ["Hà Nội?", "Which of these rivers is the longest of all?", "a", "Thủ đô của Việt Nam là gì, và vì sao?"] * 2
-CHOICES = [
-    ChoiceRequest(id=str(i), context=f"{text} {i}\nAnswer:", continuations=(" A", " B", " C", " D"))
-    for i, text in enumerate(TEXTS)
-]
-PROMPTS = [GenerationRequest(id=str(i), prompt=f"{text} {i}", max_new_tokens=6) for i, text in enumerate(TEXTS)]
-
-Plant = Callable[[pytest.MonkeyPatch], None]
-
-
-def scoring_verdict(architecture: str, monkeypatch: pytest.MonkeyPatch, plant: Plant | None, strategy: str) -> Verdict:
-    with TransformersEngine(tiny_loaded(architecture), ExecutionOptions()) as engine:
-        reference = {o.id: o for o in engine.score(engine.encode_choices(CHOICES), REFERENCE_STRATEGY)}
-        if plant:
-            plant(monkeypatch)
-        path = {o.id: o for o in engine.score(engine.encode_choices(CHOICES), strategy)}
-    return compare_choices(reference=reference, path=path, reference_fp32=reference)
-
-
-def generation_verdict(architecture: str, monkeypatch: pytest.MonkeyPatch, plant: Plant | None) -> Verdict:
-    with TransformersEngine(tiny_loaded(architecture), ExecutionOptions()) as engine:
-        prompts = engine.encode_prompts(PROMPTS)
-        answers = list(engine.generate(prompts, REFERENCE_STRATEGY))
-        fp32 = {o.id: o for o in engine.teacher_force(prompts, answers)}
-        if plant:
-            plant(monkeypatch)
-        path = {o.id: o for o in engine.generate(prompts, "padded")}
-    return compare_generations(reference={o.id: o for o in answers}, path=path, reference_fp32=fp32)
 
 
 def right_padding(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +86,8 @@ def output_sliced_at_input_length(monkeypatch: pytest.MonkeyPatch) -> None:
     real = padded_generation.finish
 
     def finish(runner: ModelRunner, request: Any, token_ids: list[int], logprobs: list[float]) -> Any:
-        longest = max(len(p.prompt_ids) for p in encoding.encode_prompts(runner.tokenizer, PROMPTS, window=None))
+        prompts = encoding.encode_prompts(runner.tokenizer, prompt_requests(TEXTS), window=None)
+        longest = max(len(prompt.prompt_ids) for prompt in prompts)
         row = [runner.pad_id] * (longest - len(request.prompt_ids)) + [*request.prompt_ids, *token_ids]
         sliced = row[len(request.prompt_ids) :][: len(token_ids)]
         return real(runner, request, sliced, logprobs)
@@ -126,9 +95,39 @@ def output_sliced_at_input_length(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(padded_generation, "finish", finish)
 
 
+def scored_off_by_one(step: int) -> Plant:
+    """Each continuation's log-probability is read `step` positions beside the one that predicts it."""
+
+    def plant(monkeypatch: pytest.MonkeyPatch) -> None:
+        real = ModelRunner.logits_at
+
+        def logits_at(
+            self: ModelRunner, input_ids: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
+        ) -> torch.Tensor:
+            return real(self, input_ids, rows, (columns + step).clamp(0, input_ids.shape[1] - 1))
+
+        monkeypatch.setattr(ModelRunner, "logits_at", logits_at)
+
+    return plant
+
+
+def generated_off_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first new token is chosen by the logits of the prompt's last token but one."""
+    real = ModelRunner.forward
+
+    def forward(self: ModelRunner, input_ids: torch.Tensor, *, logits_to_keep: int = 0, **inputs: Any) -> Any:
+        output = real(self, input_ids, logits_to_keep=2, **inputs)
+        output.logits = output.logits[:, :1]
+        return output
+
+    monkeypatch.setattr(ModelRunner, "forward", forward)
+
+
 SCORING_FAULTS: list[tuple[str, Plant, tuple[str, ...]]] = [
     ("read at the last column", read_at_the_last_column, ARCHITECTURES),
     ("padded left without mask", padded_left_without_mask, ARCHITECTURES),
+    ("read one position early", scored_off_by_one(-1), ARCHITECTURES),
+    ("read one position late", scored_off_by_one(+1), ARCHITECTURES),
 ]
 GENERATION_FAULTS: list[tuple[str, Plant, tuple[str, ...]]] = [
     ("right padding", right_padding, ARCHITECTURES),
@@ -136,6 +135,7 @@ GENERATION_FAULTS: list[tuple[str, Plant, tuple[str, ...]]] = [
     # Rotary positions are relative, so only absolute ones can show it: why a GPT-2 is among the models.
     ("positions not restarted", positions_not_restarted, ("gpt2",)),
     ("output sliced at input length", output_sliced_at_input_length, ARCHITECTURES),
+    ("chosen one position early", generated_off_by_one, ARCHITECTURES),
 ]
 
 
@@ -148,23 +148,28 @@ def cases(faults: list[tuple[str, Plant, tuple[str, ...]]]) -> list[Any]:
 
 
 @pytest.mark.parametrize(("plant", "architecture"), cases(SCORING_FAULTS))
-def test_a_fault_in_scoring_goes_red(plant: Plant, architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not scoring_verdict(architecture, monkeypatch, plant, "padded").faithful
+def test_a_fault_in_scoring_goes_red(plant: Plant, architecture: str) -> None:
+    sound = scoring_verdict(tiny_loaded(architecture), "padded")
+    assert sound.faithful, sound.summary()
+    assert not scoring_verdict(tiny_loaded(architecture), "padded", plant).faithful
 
 
 @pytest.mark.parametrize(("plant", "architecture"), cases(GENERATION_FAULTS))
-def test_a_fault_in_generation_goes_red(plant: Plant, architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not generation_verdict(architecture, monkeypatch, plant).faithful
+def test_a_fault_in_generation_goes_red(plant: Plant, architecture: str) -> None:
+    sound = generation_verdict(tiny_loaded(architecture), "padded")
+    assert sound.faithful, sound.summary()
+    assert not generation_verdict(tiny_loaded(architecture), "padded", plant).faithful
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("strategy", ["per_question", "padded"])
-def test_scoring_without_a_fault_is_green(architecture: str, strategy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    verdict = scoring_verdict(architecture, monkeypatch, None, strategy)
+@pytest.mark.parametrize("strategy", [name for name in SCORING_STRATEGIES if name != REFERENCE_STRATEGY])
+def test_scoring_without_a_fault_is_green(architecture: str, strategy: str) -> None:
+    verdict = scoring_verdict(tiny_loaded(architecture), strategy)
     assert verdict.faithful, verdict.summary()
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_generation_without_a_fault_is_green(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    verdict = generation_verdict(architecture, monkeypatch, None)
+@pytest.mark.parametrize("strategy", [name for name in GENERATION_STRATEGIES if name != REFERENCE_STRATEGY])
+def test_generation_without_a_fault_is_green(architecture: str, strategy: str) -> None:
+    verdict = generation_verdict(tiny_loaded(architecture), strategy)
     assert verdict.faithful, verdict.summary()
