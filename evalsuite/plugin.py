@@ -22,6 +22,7 @@ from evalsuite.results import ResultsRun
 
 if TYPE_CHECKING:
     from evalsuite.harness.session import EvaluationSession
+    from evalsuite.harness.workers import Worker
 
 OPTIONS = pytest.StashKey[SuiteOptions]()
 RESULTS = pytest.StashKey[ResultsRun]()
@@ -54,6 +55,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         return
     from evalsuite.capability import missing_requirements
 
+    _take_gpu(session.config)  # before a probe opens a context on another worker's
     try:
         missing = missing_requirements(options.require)
     except ConfigError as error:
@@ -94,7 +96,8 @@ def evaluation_session(pytestconfig: pytest.Config) -> Iterator[EvaluationSessio
     """Models, encoded questions and references, shared by all cases of the session."""
     from evalsuite.harness.session import EvaluationSession
 
-    session = EvaluationSession(pytestconfig.stash[OPTIONS], pytestconfig.stash[RESULTS], _progress(pytestconfig))
+    options, results = pytestconfig.stash[OPTIONS], pytestconfig.stash[RESULTS]
+    session = EvaluationSession(options, results, _progress(pytestconfig), worker=_take_gpu(pytestconfig))
     yield session
     session.close()
 
@@ -202,6 +205,16 @@ def _would_time_under_xdist(config: pytest.Config) -> bool:
     folder = config.rootpath / "benchmarks"
     given = [(config.invocation_params.dir / argument.split("::")[0]).resolve() for argument in config.args]
     return any(path.is_relative_to(folder) or folder.is_relative_to(path) for path in given) and folder.is_dir()
+
+
+def _take_gpu(config: pytest.Config) -> Worker | None:
+    """None where this is no xdist worker."""
+    if not hasattr(config, "workerinput"):
+        return None
+    from evalsuite.harness.workers import take_gpu
+
+    inputs = config.workerinput
+    return take_gpu(config.stash[OPTIONS].config.device, inputs["workerid"], inputs["workercount"])
 
 
 def _progress(config: pytest.Config) -> Progress:

@@ -69,6 +69,7 @@ def case_record(
         "verdict": dict(verdict),
         "fallbacks": [dataclasses.asdict(fallback) for fallback in measured.fallbacks],
         "load_report": measured.load_report,
+        "worker": dataclasses.asdict(session.worker) if session.worker else None,
         "fingerprints": {
             "data": data.fingerprint,
             "prompts": workload.prompts_fingerprint,

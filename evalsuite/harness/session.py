@@ -18,6 +18,7 @@ from evalsuite.evaluation import Workload, answer, prepare
 from evalsuite.harness.case import ExecutionPath
 from evalsuite.harness.options import SEED, SuiteOptions
 from evalsuite.harness.progress import Progress
+from evalsuite.harness.workers import Worker
 from evalsuite.measure.timing import CLOCK
 from evalsuite.pool import ModelPool
 from evalsuite.results import ResultsRun
@@ -48,10 +49,13 @@ class Reference:
 class EvaluationSession:
     """Loads, encodes and refers once for all cases. The references are kept, the models as long as they fit."""
 
-    def __init__(self, options: SuiteOptions, results: ResultsRun, progress: Progress) -> None:
+    def __init__(
+        self, options: SuiteOptions, results: ResultsRun, progress: Progress, worker: Worker | None = None
+    ) -> None:
         self.options = options
         self.results = results
         self.progress = progress
+        self.worker = worker
         self.pool = ModelPool()
         self._data: dict[str, TaskData] = {}
         self._unreadable: dict[str, EvalsuiteError] = {}

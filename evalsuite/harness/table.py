@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from evalsuite.harness.workers import sharing_note
+
 if TYPE_CHECKING:
     from evalsuite.faithful import Flip, Verdict
 
@@ -21,6 +23,7 @@ def closing_lines(records: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = aligned([HEADERS, *(_row(record) for record in records)])
     lines += _unique(line for record in records for line in _steps_down(record))
     lines += _unique(note for record in records for note in _notes(record))
+    lines += _unique(note for record in records if (note := sharing_note(record.get("worker"))))
     lines += _unique(f"answers and summary: {record['results']}" for record in records)
     return lines
 

@@ -1,4 +1,4 @@
-"""A path with a fault planted in it, and the verdict that the real rule gives on it. Without a fault: the sound path."""
+"""A path with a fault planted in it, and the verdict that the real rule gives. Without a fault: the sound path."""
 
 from __future__ import annotations
 

@@ -68,6 +68,14 @@ def test_fewer_shots_than_asked_for_are_told() -> None:
     assert "mmlu: prompts go through the chat template" in lines
 
 
+def test_workers_that_share_gpus_are_mentioned_once() -> None:
+    crowded = [record(worker={"id": f"gw{n}", "workers": 3, "gpus": 2}) for n in range(3)]
+    notes = [line for line in closing_lines(crowded) if "share" in line]
+    assert notes == [
+        "3 workers share 2 GPUs, and load each model several times on one: -n 2 gives every worker a GPU of its own"
+    ]
+
+
 def test_flips_below_the_noise_are_listed_by_question() -> None:
     flip = {"reference": "0", "path": "1", "margin": 0.0123, "excused": True}
     flips = [flip | {"id": f"q/{n}"} for n in range(4)]
