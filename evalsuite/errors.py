@@ -19,6 +19,10 @@ class ModelLoadError(EvalsuiteError, RuntimeError):
     """A model or tokenizer that could not be loaded."""
 
 
+class JudgeError(EvalsuiteError, RuntimeError):
+    """A judge that cannot be asked, or whose grades are missing beyond the set share."""
+
+
 class RequestError(EvalsuiteError, ValueError):
     """A request that no strategy can execute, such as an empty continuation."""
 

@@ -101,6 +101,15 @@ def estimate_bytes(config: InferenceConfig) -> tuple[str, int]:
     return device, find_weights(find_source(config).weights_dir).bytes_in(itemsize)
 
 
+def identify(config: InferenceConfig) -> tuple[str, str, Any]:
+    """(fingerprint, dtype, tokenizer) that loading `config` would give, without its weights; raises as `load` does."""
+    steps = StepsDown(strict=config.strict_config, quiet=True)
+    device = resolve_device(config, steps)
+    dtype = resolve_dtype(config, device, steps)
+    plan = _plan(config)
+    return plan.fingerprint(dtype, device), dtype, plan.tokenizer
+
+
 def _plan(config: InferenceConfig) -> _Plan:
     return _plan_shape(config) if config.model.startswith(SHAPE_PREFIX) else _plan_files(config)
 

@@ -140,6 +140,11 @@ def render(example: Example, shots: Sequence[Example], prompting: Prompting) -> 
     return "".join((example.description, *solved, example.body))
 
 
+def user_turn(tokenizer: ChatTokenizer, text: str) -> str:
+    """A conversation of one user turn, as a chat endpoint renders it, up to where the model begins to speak."""
+    return _apply(tokenizer, [{"role": "user", "content": text}])
+
+
 def strip_think(text: str) -> str:
     """Generated text without its `<think>...</think>` blocks, an unfinished one included, and stripped."""
     text = _THINK_BLOCK.sub("", text)
