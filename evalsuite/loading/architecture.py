@@ -74,5 +74,22 @@ def head_dim(config: Any) -> int:
     return int(explicit or text.hidden_size // text.num_attention_heads)
 
 
+def check_vocabulary(tokenizer: Any, model: Any) -> None:
+    """ModelLoadError if the tokenizer has ids that the model has no embedding for."""
+    rows = model.get_input_embeddings().weight.shape[0]
+    if tokenizer.vocab_size > rows:
+        raise ModelLoadError(
+            f"tokenizer: its {tokenizer.vocab_size:,} tokens exceed the model's {rows:,} embeddings, "
+            "so it belongs to another model. Put the model's own tokenizer files beside its weights"
+        )
+
+
+def eos_token_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
+    """Those of the generation config (one or a list), then the tokenizer's own: tuning often changes only one."""
+    configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    ids = list(configured) if isinstance(configured, (list, tuple)) else [configured]
+    return tuple(dict.fromkeys(int(token) for token in (*ids, tokenizer.eos_token_id) if token is not None))
+
+
 def _names(names: Any) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)

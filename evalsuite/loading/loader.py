@@ -13,7 +13,7 @@ from evalsuite import shapes
 from evalsuite.config import SHAPE_PREFIX, InferenceConfig
 from evalsuite.errors import ModelLoadError
 from evalsuite.loading import fingerprint, memory
-from evalsuite.loading.architecture import head_dim, read_config, read_tokenizer
+from evalsuite.loading.architecture import check_vocabulary, eos_token_ids, head_dim, read_config, read_tokenizer
 from evalsuite.loading.building import build_down_the_ladder, from_files, loads_through_host, quiet_progress
 from evalsuite.loading.compiling import compile_forward
 from evalsuite.loading.ladder import attention_rungs, resolve_device, resolve_dtype
@@ -87,7 +87,7 @@ def load(config: InferenceConfig) -> LoadedModel:
         path=plan.path,
         config=config,
         report=report,
-        eos_token_ids=_eos_token_ids(model, plan.tokenizer),
+        eos_token_ids=eos_token_ids(model, plan.tokenizer),
     )
 
 
@@ -190,20 +190,8 @@ def _settle_tokenizer(tokenizer: Any, model: Any) -> list[str]:
         notes.append(f"tokenizer: no padding token, so {stand_in!r} pads; padded positions are always masked")
     if not tokenizer.is_fast:
         notes.append("tokenizer: only a slow one exists, so encoding takes longer")
-    rows = model.get_input_embeddings().weight.shape[0]
-    if tokenizer.vocab_size > rows:
-        raise ModelLoadError(
-            f"tokenizer: its {tokenizer.vocab_size:,} tokens exceed the model's {rows:,} embeddings, "
-            "so it belongs to another model. Put the model's own tokenizer files beside its weights"
-        )
+    check_vocabulary(tokenizer, model)
     return notes
-
-
-def _eos_token_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
-    """Those of the generation config (one or a list), then the tokenizer's own: tuning often changes only one."""
-    configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    ids = list(configured) if isinstance(configured, (list, tuple)) else [configured]
-    return tuple(dict.fromkeys(int(token) for token in (*ids, tokenizer.eos_token_id) if token is not None))
 
 
 def _knobs(device: str, dtype: str, attention: str, compiled: bool, low_cpu_mem_usage: bool) -> dict[str, str]:

@@ -32,12 +32,14 @@ class LoadReport:
     notes: tuple[str, ...] = ()
     """Facts that are no step down: an ignored flag, a padding token that stands in for an absent one."""
     load_seconds: float
+    """0 for a model that the caller loaded, and so is the peak."""
     peak_memory_bytes: int
     """CUDA: the most that torch had allocated on the device while loading. Else: the process's peak resident size."""
     parameters: int
     """Distinct parameters; tied ones count once."""
     model_fingerprint: str
-    """Twelve hex digits over architecture, weights and tokenizer: see `evalsuite.loading.fingerprint`."""
+    """Twelve hex digits over architecture, weights and tokenizer: see `evalsuite.loading.fingerprint`. Empty for
+    a model that the caller loaded, whose files are not known."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and numbers, ready for JSON."""
