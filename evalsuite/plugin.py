@@ -82,7 +82,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Make the results folder before anything is computed, so that a bad one costs nothing."""
     config = session.config
-    if config.option.collectonly or not any(_is_case(item) for item in session.items):
+    if config.option.collectonly or not any(_uses_session(item) for item in session.items):
         return
     options = config.stash[OPTIONS]
     try:
@@ -186,6 +186,11 @@ def by_configuration(cases: list[pytest.Item], base: InferenceConfig) -> list[py
 
 def _is_case(item: pytest.Item) -> bool:
     return "evaluate_case" in getattr(item, "fixturenames", ())
+
+
+def _uses_session(item: pytest.Item) -> bool:
+    """Every case does, and so may a benchmark that measures by other means."""
+    return "evaluation_session" in getattr(item, "fixturenames", ())
 
 
 def _is_wanted(item: pytest.Item, options: SuiteOptions) -> bool:
