@@ -23,6 +23,10 @@ class JudgeError(EvalsuiteError, RuntimeError):
     """A judge that cannot be asked, or whose grades are missing beyond the set share."""
 
 
+class ModelFilesError(ModelLoadError):
+    """Files of a model that are missing or wrong, whatever dtype, attention or device it is wanted in."""
+
+
 class RequestError(EvalsuiteError, ValueError):
     """A request that no strategy can execute, such as an empty continuation."""
 

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import gc
+import textwrap
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from evalsuite.config import InferenceConfig
+from evalsuite.errors import EvalsuiteError, ModelFilesError
 from evalsuite.loading import LoadedModel, estimate_bytes, load, memory
 from evalsuite.loading.report import logger
 
 SHARE_OF_FREE = 0.5
 """A model joins others only if its weights take at most this share of the free memory: batches need the rest."""
+SHOWN_CHARACTERS = 60
+"""Of a reason that was told in full before."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Failure:
+    """An error without its traceback, which would hold tensors."""
+
+    kind: type[EvalsuiteError]
+    text: str
+
+    def again(self, config: InferenceConfig) -> EvalsuiteError:
+        reason = textwrap.shorten(self.text, SHOWN_CHARACTERS, placeholder=" ...")
+        return self.kind(f"{config.model} could not be loaded; the first case that needed it says why: {reason}")
 
 
 class ModelPool:
@@ -32,6 +49,7 @@ class ModelPool:
         self._estimate = estimate
         self._free_bytes = free_bytes
         self._models: dict[InferenceConfig, LoadedModel] = {}
+        self._failed: dict[InferenceConfig | tuple[str, str | None], _Failure] = {}
 
     @property
     def resident(self) -> tuple[InferenceConfig, ...]:
@@ -39,12 +57,24 @@ class ModelPool:
         return tuple(self._models)
 
     def get(self, config: InferenceConfig) -> LoadedModel:
-        """The model of `config`: the one there is, or a new one after others made room. Raises what `load` raises."""
+        """The model of `config`: the one there is, or a new one after others made room.
+
+        Raises what `load` raises. What failed is not tried again, nor another configuration of a model whose files
+        are at fault: the error is then of the same kind, and one line.
+        """
         if config not in self._models:
-            device, needed = self._estimate(config) if self._models else ("", 0)
-            while self._models and not self._fits(device, needed):
-                self._evict(next(iter(self._models)))
-            self._models[config] = self._loader(config)
+            files = (config.model, config.checkpoint)
+            if (known := self._failed.get(config) or self._failed.get(files)) is not None:
+                raise known.again(config)
+            try:
+                self._models[config] = self._load(config)
+            except EvalsuiteError as error:
+                failure = _Failure(kind=type(error), text=str(error))
+                told = failure in self._failed.values()
+                self._failed[files if isinstance(error, ModelFilesError) else config] = failure
+                if told:
+                    raise failure.again(config) from error
+                raise
         return self._models[config]
 
     def bytes_beside(self, config: InferenceConfig) -> int:
@@ -57,6 +87,12 @@ class ModelPool:
         """Let every model go, and give the memory back."""
         while self._models:
             self._evict(next(iter(self._models)))
+
+    def _load(self, config: InferenceConfig) -> LoadedModel:
+        device, needed = self._estimate(config) if self._models else ("", 0)
+        while self._models and not self._fits(device, needed):
+            self._evict(next(iter(self._models)))
+        return self._loader(config)
 
     def _fits(self, device: str, needed: int) -> bool:
         free = self._free_bytes(device)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from evalsuite.errors import ModelLoadError, first_line
+from evalsuite.errors import ModelFilesError, first_line
 from evalsuite.loading.sources import TOKENIZER_FILES, read_json
 
 
 def read_config(directory: Path) -> Any:
-    """The transformers configuration in `directory`; ModelLoadError if it is absent or of no causal LM."""
+    """The transformers configuration in `directory`; ModelFilesError if it is absent or of no causal LM."""
     from transformers import AutoConfig
 
     file = directory / "config.json"
@@ -18,13 +18,13 @@ def read_config(directory: Path) -> Any:
     try:
         config = AutoConfig.from_pretrained(str(directory), local_files_only=True)
     except (ValueError, KeyError, OSError, TypeError) as error:
-        raise ModelLoadError(
+        raise ModelFilesError(
             f"{file}: transformers does not know this architecture: {first_line(error)}. "
             "Check `model_type`, or install the transformers version that the model asks for"
         ) from error
     reason = not_causal_reason(config)
     if reason is not None:
-        raise ModelLoadError(f"{file}: not a causal language model: {reason}. Give a model such as Qwen3ForCausalLM")
+        raise ModelFilesError(f"{file}: not a causal language model: {reason}. Give a model such as Qwen3ForCausalLM")
     return config
 
 
@@ -50,18 +50,18 @@ def not_causal_reason(config: Any) -> str | None:
 
 
 def read_tokenizer(directory: Path) -> Any:
-    """The tokenizer in `directory`; ModelLoadError if there is none or it does not load."""
+    """The tokenizer in `directory`; ModelFilesError if there is none or it does not load."""
     from transformers import AutoTokenizer
 
     if not any((directory / name).is_file() for name in TOKENIZER_FILES):
-        raise ModelLoadError(
+        raise ModelFilesError(
             f"{directory}: tokenizer missing: expected one of {', '.join(TOKENIZER_FILES)}, found none. "
             "Copy the tokenizer files of the base model there"
         )
     try:
         return AutoTokenizer.from_pretrained(str(directory), local_files_only=True)
     except Exception as error:  # tokenizers raises bare Exceptions for a file it cannot parse
-        raise ModelLoadError(
+        raise ModelFilesError(
             f"{directory}: the tokenizer does not load: {type(error).__name__}: {first_line(error)}. "
             "Copy the tokenizer files of the base model there again"
         ) from error
@@ -75,10 +75,10 @@ def head_dim(config: Any) -> int:
 
 
 def check_vocabulary(tokenizer: Any, model: Any) -> None:
-    """ModelLoadError if the tokenizer has ids that the model has no embedding for."""
+    """ModelFilesError if the tokenizer has ids that the model has no embedding for."""
     rows = model.get_input_embeddings().weight.shape[0]
     if tokenizer.vocab_size > rows:
-        raise ModelLoadError(
+        raise ModelFilesError(
             f"tokenizer: its {tokenizer.vocab_size:,} tokens exceed the model's {rows:,} embeddings, "
             "so it belongs to another model. Put the model's own tokenizer files beside its weights"
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evalsuite.config import NANO_MODEL, InferenceConfig
-from evalsuite.errors import ModelLoadError, first_line
+from evalsuite.errors import ModelFilesError, first_line
 
 SAFETENSORS = "model.safetensors"
 SAFETENSORS_INDEX = "model.safetensors.index.json"
@@ -49,14 +49,14 @@ def find_source(config: InferenceConfig) -> Source:
     """Resolve model and checkpoint to directories, downloading a hub model that is not cached.
 
     Raises:
-        ModelLoadError: no such directory, no such hub model, or the hub cannot be reached.
+        ModelFilesError: no such directory, no such hub model, or the hub cannot be reached.
     """
     base = _model_dir(config.model)
     if config.checkpoint is None:
         return Source(config_dir=base, weights_dir=base, tokenizer_dir=base, generation_dir=base)
     checkpoint = Path(config.checkpoint).expanduser()
     if not checkpoint.is_dir():
-        raise ModelLoadError(
+        raise ModelFilesError(
             f"checkpoint: no such directory: {checkpoint}. Give the directory that holds {SAFETENSORS} or its shards"
         )
     return Source(
@@ -74,9 +74,9 @@ def _model_dir(model: str) -> Path:
     if local.is_dir():
         return local
     if local.is_file():
-        raise ModelLoadError(f"model: {model} is a file; give the directory that holds config.json and the weights")
+        raise ModelFilesError(f"model: {model} is a file; give the directory that holds config.json and the weights")
     if model.startswith((".", "/", "~")) or model.count("/") > 1 or "\\" in model:
-        raise ModelLoadError(
+        raise ModelFilesError(
             f"model: no such directory: {model}. Check the path, or give a hub name such as Qwen/Qwen3-4B"
         )
     return _hub_dir(model)
@@ -86,7 +86,7 @@ def nano_dir() -> Path:
     """The embedded model's directory."""
     directory = Path(__file__).resolve().parent.parent / "nano" / "model"
     if not directory.is_dir():
-        raise ModelLoadError(
+        raise ModelFilesError(
             f"the embedded model is missing: {directory}. Install evalsuite again, with its package data"
         )
     return directory
@@ -105,9 +105,9 @@ def _hub_dir(name: str) -> Path:
         if not any(directory.glob("*.safetensors")):
             directory = snapshot(*_HUB_FILES, "*.bin")
     except HFValidationError as error:
-        raise ModelLoadError(f"model: {name!r} is neither a directory here nor a valid hub name: {error}") from error
+        raise ModelFilesError(f"model: {name!r} is neither a directory here nor a valid hub name: {error}") from error
     except OSError as error:  # every answer of the hub, and a hub that does not answer, derives from it
-        raise ModelLoadError(
+        raise ModelFilesError(
             f"model: {name!r} is no directory here, and the hub gave no such model: {first_line(error)}. "
             "Check the spelling, log in for a gated model, or copy the model here and give its directory"
         ) from error
@@ -122,7 +122,7 @@ def find_weights(directory: Path) -> Weights:
     """The weight files of `directory`, each shard present and of the length that its header promises.
 
     Raises:
-        ModelLoadError: no weights, a missing shard, or a file cut short; names the file and both lengths.
+        ModelFilesError: no weights, a missing shard, or a file cut short; names the file and both lengths.
     """
     if (directory / SAFETENSORS).is_file():
         files = [directory / SAFETENSORS]
@@ -133,7 +133,7 @@ def find_weights(directory: Path) -> Weights:
     elif (directory / PICKLED_INDEX).is_file():
         files = _shards(directory / PICKLED_INDEX)
     else:
-        raise ModelLoadError(
+        raise ModelFilesError(
             f"{directory}: expected {SAFETENSORS}, {SAFETENSORS_INDEX} or {PICKLED}, found none. "
             "Download or copy the weights again"
         )
@@ -144,11 +144,11 @@ def find_weights(directory: Path) -> Weights:
 def _shards(index: Path) -> list[Path]:
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        raise ModelLoadError(f"{index}: expected an object `weight_map` of tensor names to files, found none")
+        raise ModelFilesError(f"{index}: expected an object `weight_map` of tensor names to files, found none")
     files = [index.parent / name for name in sorted(set(weight_map.values()))]
     missing = [file.name for file in files if not file.is_file()]
     if missing:
-        raise ModelLoadError(
+        raise ModelFilesError(
             f"{index}: {len(missing)} of {len(files)} shards are missing: {some(missing)}. Download or copy them again"
         )
     return files
@@ -164,7 +164,7 @@ def _checked_elements(file: Path) -> int:
         (header_bytes,) = struct.unpack("<Q", stream.read(8))
     expected = 8 + header_bytes + data_bytes
     if size != expected:
-        raise ModelLoadError(
+        raise ModelFilesError(
             f"{file}: checkpoint truncated or damaged: its header promises {expected:,} bytes, the file has {size:,}. "
             "Download or copy it again"
         )
@@ -172,33 +172,33 @@ def _checked_elements(file: Path) -> int:
 
 
 def read_header(file: Path) -> dict[str, Any]:
-    """The JSON header of a safetensors file; ModelLoadError if the file ends before it does."""
+    """The JSON header of a safetensors file; ModelFilesError if the file ends before it does."""
     size = file.stat().st_size
     with file.open("rb") as stream:
         prefix = stream.read(8)
         length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else None
         if length is None or 8 + length > size:
-            raise ModelLoadError(
+            raise ModelFilesError(
                 f"{file}: checkpoint truncated or damaged: the file has {size:,} bytes, too few for its header. "
                 "Download or copy it again"
             )
         try:
             header: dict[str, Any] = json.loads(stream.read(length))
         except ValueError as error:
-            raise ModelLoadError(f"{file}: not a safetensors file: its header is not JSON ({error})") from error
+            raise ModelFilesError(f"{file}: not a safetensors file: its header is not JSON ({error})") from error
     return header
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object; ModelLoadError that names the file if it is missing or something else."""
+    """A JSON object; ModelFilesError that names the file if it is missing or something else."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ModelLoadError(f"{file}: no such file, and a model directory needs it") from error
+        raise ModelFilesError(f"{file}: no such file, and a model directory needs it") from error
     except ValueError as error:
-        raise ModelLoadError(f"{file}: not valid JSON: {error}") from error
+        raise ModelFilesError(f"{file}: not valid JSON: {error}") from error
     if not isinstance(value, dict):
-        raise ModelLoadError(f"{file}: expected a JSON object, found {type(value).__name__}")
+        raise ModelFilesError(f"{file}: expected a JSON object, found {type(value).__name__}")
     return value
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from evalsuite.config import InferenceConfig
-from evalsuite.errors import ModelLoadError
-from evalsuite.loading import load
+from evalsuite.errors import ConfigError, ModelLoadError
+from evalsuite.loading import LoadedModel, load
 from evalsuite.pool import ModelPool
 from tests.loading.conftest import SaveModel
 
@@ -121,6 +121,46 @@ def test_a_model_that_someone_still_holds_is_reported(one: InferenceConfig, capl
         pool.clear()
     assert "something still holds it" in caplog.text
     assert held.model is not None
+
+
+def test_a_model_that_cannot_be_loaded_is_tried_once_whatever_its_dtype(tmp_path: Path) -> None:
+    tried = []
+
+    def loader(config: InferenceConfig) -> LoadedModel:
+        tried.append(config)
+        return load(config)
+
+    pool = ModelPool(loader=loader)
+    gone = InferenceConfig(model=str(tmp_path / "gone"), device="cpu")
+    with pytest.raises(ModelLoadError, match=r"no such directory: .*gone.*Check the path"):
+        pool.get(gone)
+    for config in (gone, gone.replace(dtype="float32")):
+        with pytest.raises(ModelLoadError, match=r"gone could not be loaded; the first case .* says why") as error:
+            pool.get(config)
+        assert "Check the path" not in str(error.value)
+    assert tried == [gone]
+
+
+def test_what_one_dtype_fails_for_is_no_reason_to_refuse_another(one: InferenceConfig) -> None:
+    def loader(config: InferenceConfig) -> LoadedModel:
+        if config.dtype == "float32":
+            raise ModelLoadError("not enough memory")
+        return load(config)
+
+    pool = ModelPool(loader=loader)
+    with pytest.raises(ModelLoadError, match=r"^not enough memory"):
+        pool.get(one)
+    assert pool.get(one.replace(dtype="bfloat16")).config.dtype == "bfloat16"
+    with pytest.raises(ModelLoadError, match=r"could not be loaded; .*: not enough memory"):
+        pool.get(one)
+
+
+def test_a_device_that_is_none_is_explained_once(one: InferenceConfig) -> None:
+    pool = ModelPool()
+    with pytest.raises(ConfigError, match=r"^device: expected auto, .*, got 'cuba'"):
+        pool.get(one.replace(device="cuba"))
+    with pytest.raises(ConfigError, match=r"could not be loaded; the first case that needed it says why"):
+        pool.get(one.replace(device="cuba", attention="eager"))
 
 
 def test_a_model_that_cannot_be_loaded_evicts_nobody(one: InferenceConfig, tmp_path: Path) -> None:
