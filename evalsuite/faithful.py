@@ -91,6 +91,7 @@ def compare_choices(
     path: Mapping[str, ChoiceScores],
     reference_fp32: Mapping[str, ChoiceScores],
     total: int | None = None,
+    labels: Mapping[str, Sequence[str]] | None = None,
 ) -> Verdict:
     """Compare a scoring strategy with the reference, by request id.
 
@@ -99,6 +100,7 @@ def compare_choices(
         path: outcomes of the path; must hold every compared question, may hold more.
         reference_fp32: the reference in fp32 on the same questions (the same mapping, when the run is in fp32).
         total: questions in the path's whole run; its own number when left out.
+        labels: request id to what its choices are called in flips, such as A, B, C; their indices when left out.
 
     Raises:
         ConfigError: nothing to compare, or a compared question that the path or fp32 lacks.
@@ -108,7 +110,7 @@ def compare_choices(
     noise = reference_noise(to_fp32)
     differences = [d for id_, scores in reference.items() for d in _differences(scores.logprobs, path[id_].logprobs)]
     flips = [
-        _choice_flip(scores, path[id_], reference_fp32[id_], noise)
+        _choice_flip(scores, path[id_], reference_fp32[id_], noise, None if labels is None else labels[id_])
         for id_, scores in reference.items()
         if scores.prediction != path[id_].prediction
     ]
@@ -195,12 +197,15 @@ def _verdict(
     )
 
 
-def _choice_flip(reference: ChoiceScores, path: ChoiceScores, fp32: ChoiceScores, noise: float) -> Flip:
+def _choice_flip(
+    reference: ChoiceScores, path: ChoiceScores, fp32: ChoiceScores, noise: float, labels: Sequence[str] | None
+) -> Flip:
+    names = labels or [str(index) for index in range(len(reference.logprobs))]
     margin = abs(fp32.logprobs[reference.prediction] - fp32.logprobs[path.prediction])
     return Flip(
         id=reference.id,
-        reference=str(reference.prediction),
-        path=str(path.prediction),
+        reference=names[reference.prediction],
+        path=names[path.prediction],
         margin=margin,
         excused=margin < noise,
     )

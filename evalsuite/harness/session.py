@@ -148,19 +148,20 @@ class EvaluationSession:
     def verdict(self, config: InferenceConfig, task: str, outcomes: Mapping[str, Outcome]) -> faithful.Verdict:
         """Judge a path's outcomes against the reference of `config`."""
         reference = self.reference(config, task).outcomes
-        total = len(self.data(task).examples)
+        examples = self.data(task).examples
         if get_task(task).kind == "choice":
             return faithful.compare_choices(
                 reference=_choices(reference),
                 path=_choices(outcomes),
                 reference_fp32=self._scored_in_fp32(config, task),
-                total=total,
+                total=len(examples),
+                labels={example.id: example.choices for example in examples},
             )
         return faithful.compare_generations(
             reference=_generations(reference),
             path=_generations(outcomes),
             reference_fp32=self._forced_in_fp32(config, task),
-            total=total,
+            total=len(examples),
         )
 
     def _scored_in_fp32(self, config: InferenceConfig, task: str) -> Mapping[str, ChoiceScores]:

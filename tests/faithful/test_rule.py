@@ -47,6 +47,12 @@ def test_a_flip_with_a_clear_margin_is_not_faithful_and_is_listed() -> None:
     assert flip.margin == pytest.approx(0.05)
 
 
+def test_a_flip_names_choices_as_the_question_does() -> None:
+    reference, path = scores(a=(-1.0, -2.0, -1.5)), scores(a=(-2.0, -2.5, -1.0))
+    verdict = compare_choices(reference=reference, path=path, reference_fp32=reference, labels={"a": "ABC"})
+    assert [(flip.reference, flip.path) for flip in verdict.flips] == [("A", "C")]
+
+
 def test_a_flip_below_the_noise_of_the_reference_is_excused_counted_and_listed() -> None:
     fp32 = scores(a=(-1.0, -1.01), b=(-2.0, -3.0))
     bf16 = scores(a=(-1.0, -1.02), b=(-2.0, -3.1))  # 0.1 from fp32: the noise

@@ -102,7 +102,7 @@ def test_a_path_that_answers_otherwise_fails_with_the_questions_it_flipped(
             f"test_mmlu[[]padded] is NOT FAITHFUL, {QUESTIONS} of {QUESTIONS} compared*",
             "noise of the reference * nats*",
             "question * reference * path * fp32 margin",
-            "mmlu/test/sums/*",
+            "mmlu/test/sums/* '[ABCD]' * '[ABCD]' *",
             "test_mmlu[[]padded]*NOT FAITHFUL*",  # and the closing table says so too
         ]
     )

@@ -77,11 +77,11 @@ def test_workers_that_share_gpus_are_mentioned_once() -> None:
 
 
 def test_flips_below_the_noise_are_listed_by_question() -> None:
-    flip = {"reference": "0", "path": "1", "margin": 0.0123, "excused": True}
+    flip = {"reference": "A", "path": "B", "margin": 0.0123, "excused": True}
     flips = [flip | {"id": f"q/{n}"} for n in range(4)]
     verdict = {"summary": "faithful, 4 flips below noise", "noise": 0.0312, "flips": flips}
     lines = closing_lines([record(verdict=verdict)])
-    listed = "; ".join(f"q/{n} '0' -> '1' (margin 0.012)" for n in range(3))
+    listed = "; ".join(f"q/{n} 'A' -> 'B' (margin 0.012)" for n in range(3))
     assert f"test_mmlu[padded]: below noise 0.031: {listed}; and 1 more" in lines
 
 
