@@ -191,7 +191,8 @@ async def _named(request: Awaitable[Any], key: Secret, *, timeout_s: float, dead
         raise _Failure(f"no connection: {_quoted(error.__cause__ or error, key)}", server_fails=True) from None
     except openai.APIStatusError as error:
         raise _status_failure(error.status_code, _quoted(error, key)) from None
-    except (openai.OpenAIError, ValueError) as error:  # JSON that is none, or that fits no completion
+    except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
+        # A page of HTML, or JSON that is none or of another shape: the client stumbles over each in its own way.
         raise _Failure(f"no chat completion: {_quoted(error, key)}", server_fails=True) from None
 
 
