@@ -18,7 +18,7 @@ from evalsuite.harness.options import SuiteOptions, add_options, read_options
 from evalsuite.harness.progress import Progress
 from evalsuite.harness.table import closing_lines, flip_lines
 from evalsuite.measure.timing import seconds
-from evalsuite.results import ResultsRun
+from evalsuite.results import ResultsRun, case_names
 
 if TYPE_CHECKING:
     from evalsuite.harness.session import EvaluationSession
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 OPTIONS = pytest.StashKey[SuiteOptions]()
 RESULTS = pytest.StashKey[ResultsRun]()
+NAMES = pytest.StashKey[dict[str, str]]()
+"""Test id to the name of its case."""
 RECORD = "evalsuite"
 """Name of the user property that carries a case's record from an xdist worker to the terminal."""
 
@@ -82,8 +84,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Make the results folder before anything is computed, so that a bad one costs nothing."""
     config = session.config
-    if config.option.collectonly or not any(_uses_session(item) for item in session.items):
+    cases = [item for item in session.items if _uses_session(item)]
+    if config.option.collectonly or not cases:
         return
+    config.stash[NAMES] = case_names([(item.nodeid, item.name) for item in cases])
     options = config.stash[OPTIONS]
     try:
         config.stash[RESULTS] = ResultsRun(options.results, label=options.config.model.rstrip("/").rsplit("/", 1)[-1])
@@ -128,7 +132,12 @@ def evaluate_case(
         failure = skipped = None
         try:
             case = plan_case(
-                evaluation_session, request.node.name, task, strategy, change=change or {}, baseline=baseline
+                evaluation_session,
+                request.config.stash[NAMES][request.node.nodeid],
+                task,
+                strategy,
+                change=change or {},
+                baseline=baseline,
             )
             result = run_case(evaluation_session, case, benchmark)
         except CannotRun as error:

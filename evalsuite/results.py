@@ -13,7 +13,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -35,10 +36,19 @@ class ResultsRun:
     def __init__(self, folder: Path, *, label: str) -> None:
         self.path = _make_run_folder(folder, label)
         self._cases: dict[str, Mapping[str, Any]] = {}
+        self._stems: dict[str, str] = {}
 
     def open_case(self, case: str) -> CaseLog:
-        """The JSON-lines file of one case; a case run twice starts its file anew."""
-        return CaseLog(self.path / f"{file_stem(case)}.jsonl")
+        """The JSON-lines file of one case; a case run twice starts its file anew.
+
+        `test_x[a b]` and `test_x[a-b]` would share a name, so the second of such gets a number.
+        """
+        if case not in self._stems:
+            taken = {stem.lower() for stem in self._stems.values()}  # some file systems know no case
+            stem = file_stem(case)
+            numbered = (stem, *(f"{stem}-{number}" for number in range(2, len(taken) + 2)))
+            self._stems[case] = next(name for name in numbered if name.lower() not in taken)
+        return CaseLog(self.path / f"{self._stems[case]}.jsonl")
 
     def add_case(self, case: str, record: Mapping[str, Any]) -> None:
         """Put the record of a finished case into summary.json."""
@@ -97,6 +107,16 @@ def finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [finite(item) for item in value]
     return value
+
+
+def case_names(tests: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """What the cases of a run are called, by test id: by the test's own name, or its whole id where two share that.
+
+    Args:
+        tests: (id, name): `("benchmarks/test_mmlu.py::test_mmlu[padded]", "test_mmlu[padded]")`.
+    """
+    uses = Counter(name for _, name in tests)
+    return {test_id: name if uses[name] == 1 else test_id for test_id, name in tests}
 
 
 def file_stem(case: str) -> str:

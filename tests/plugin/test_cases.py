@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from evalsuite.measure.timing import QUICK_ROUNDS
-from tests.plugin.conftest import QUESTIONS, RunSuite
+from tests.plugin.conftest import BENCHMARK, QUESTIONS, RunSuite
 
 EXTRA_INFO = {
     "score", "speed_up", "tokens_per_s", "questions_per_s", "peak_memory", "counters", "padding_share", "load_report",
@@ -211,3 +211,19 @@ def test_a_model_that_is_not_there_is_explained_by_one_case_and_named_by_the_oth
         ]
         * 2,
     ]
+
+
+def test_cases_of_one_name_in_two_files_keep_their_results_apart(run_suite: RunSuite, project: pytest.Pytester) -> None:
+    other = BENCHMARK.replace('"unbatched", "per_question", "padded"', '"unbatched", "padded"')
+    project.path.joinpath("benchmarks", "test_own.py").write_text(other)
+    run_suite("--benchmark-disable", "--results=out", "--strategy=per_question,padded").assert_outcomes(
+        passed=3, deselected=2
+    )
+    names = {"benchmarks/test_mmlu.py::test_mmlu[padded]", "benchmarks/test_own.py::test_mmlu[padded]"}
+    (summary,) = project.path.glob("out/*/summary.json")
+    assert json.loads(summary.read_text())["cases"].keys() == names | {"test_mmlu[per_question]"}
+    assert {path.name for path in summary.parent.glob("*.jsonl")} == {
+        "benchmarks-test_mmlu.py-test_mmlu-padded.jsonl",
+        "benchmarks-test_own.py-test_mmlu-padded.jsonl",
+        "test_mmlu-per_question.jsonl",
+    }

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalsuite.errors import ConfigError
-from evalsuite.results import ResultsRun, file_stem, finite
+from evalsuite.results import ResultsRun, case_names, file_stem, finite
 from evalsuite.types import ChoiceScores, Generation, Graded
 
 CHOICE = ChoiceScores(id="q/1", logprobs=(-0.5, -2.0))
@@ -93,6 +93,28 @@ def test_a_folder_that_cannot_be_written_to_is_refused_with_the_remedy(tmp_path)
 def test_names_become_file_names(case, stem):
     assert file_stem(case) == stem
     assert os.sep not in stem
+
+
+def test_cases_are_called_by_their_tests_names_and_by_their_whole_ids_where_two_share_one():
+    tests = [("a.py::test_mmlu[x]", "test_mmlu[x]"), ("b.py::test_mmlu[x]", "test_mmlu[x]"), ("b.py::test_y", "test_y")]
+    assert case_names(tests) == {
+        "a.py::test_mmlu[x]": "a.py::test_mmlu[x]",
+        "b.py::test_mmlu[x]": "b.py::test_mmlu[x]",
+        "b.py::test_y": "test_y",
+    }
+
+
+def test_cases_whose_names_make_one_file_name_write_two_files(tmp_path):
+    run = ResultsRun(tmp_path, label="nano")
+    for case in ("test_x[a b]", "test_x[a-b]", "test_x[A-B]", "test_x[a b]"):
+        with run.open_case(case) as log:
+            log.write(CHOICE, GRADED, prompt_hash=case, main_metric="accuracy")
+    written = {path.name: [line["prompt_hash"] for line in lines(path)] for path in run.path.glob("*.jsonl")}
+    assert written == {
+        "test_x-a-b.jsonl": ["test_x[a b]"],
+        "test_x-a-b-2.jsonl": ["test_x[a-b]"],
+        "test_x-A-B-3.jsonl": ["test_x[A-B]"],
+    }
 
 
 KILLED = """
