@@ -23,10 +23,10 @@ SPLITS = {"test": "test", "val": "validation", "dev": "dev"}
 """Our names (those of the released folders) to the hub's."""
 
 
-def describe(subject: str) -> str:
-    """The opening line for a subject such as `high_school_biology`."""
-    name = subject.replace("_", " ")
-    return f"The following are multiple choice questions (with answers) about {name}.\n\n"
+def describe(subject: str | None) -> str:
+    """The opening line for a subject such as `high_school_biology`; None names no subject."""
+    about = f" about {subject.replace('_', ' ')}" if subject else ""
+    return f"The following are multiple choice questions (with answers){about}.\n\n"
 
 
 def render_body(question: str, choices: tuple[str, ...]) -> str:
@@ -43,10 +43,20 @@ def read_mmlu(source: DataSource, split: str | None, shots: int = 0) -> TaskData
     reader = _read_files if source.kind == "directory" else _read_hub
     label, examples = reader(source, split)
     pool: dict[str, list[Example]] = {}
-    for shot in reader(source, SHOT_SPLIT)[1] if shots else ():
-        pool.setdefault(shot.shot_key, []).append(shot)
-    shots_by_subject = {subject: tuple(rows) for subject, rows in pool.items()}
-    return TaskData(task="mmlu", split=split, examples=tuple(examples), shots=shots_by_subject, source=label)
+    shots_source: tuple[str, ...] = ()
+    if shots:
+        shots_label, solved = reader(source, SHOT_SPLIT)
+        shots_source = (shots_label if source.kind == "hub" else str(Path(shots_label) / SHOT_SPLIT),)
+        for shot in solved:
+            pool.setdefault(shot.shot_key, []).append(shot)
+    return TaskData(
+        task="mmlu",
+        split=split,
+        examples=tuple(examples),
+        shots={subject: tuple(rows) for subject, rows in pool.items()},
+        source=label,
+        shots_source=shots_source,
+    )
 
 
 def _read_files(source: DataSource, split: str) -> tuple[str, list[Example]]:

@@ -7,6 +7,7 @@ The test split has no answers: it is predicted and not scored. Shots come from d
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from evalsuite.errors import ConfigError
 from evalsuite.tasks.base import DataSource, Example, Task, TaskData
@@ -86,9 +87,10 @@ def subject_name(prefix: str) -> str:
     return SUBJECTS.get(prefix, f"môn số {prefix}")
 
 
-def describe(prefix: str) -> str:
-    """The opening line of a subject's prompts."""
-    return f"Sau đây là các câu hỏi trắc nghiệm (kèm đáp án) về {subject_name(prefix)}.\n\n"
+def describe(prefix: str | None) -> str:
+    """The opening line of a subject's prompts; None names no subject."""
+    about = f" về {subject_name(prefix)}" if prefix else ""
+    return f"Sau đây là các câu hỏi trắc nghiệm (kèm đáp án){about}.\n\n"
 
 
 def render_body(question: str, choices: tuple[str, ...]) -> str:
@@ -102,11 +104,20 @@ def read_vmlu(source: DataSource, split: str | None, shots: int = 0) -> TaskData
     if split not in FILES:
         raise ConfigError(f"vmlu: expected split {', '.join(FILES)}; got {split!r}")
     folder = source.folder("vmlu")
-    examples = _read_split(source, split)
+    return _read(existing_file(folder, FILES[split], "vmlu"), split, folder, shots)
+
+
+def read_vmlu_file(path: Path, shots: int = 0) -> TaskData:
+    """One file of any name in the released format; shots come from the `dev.jsonl` beside it."""
+    return _read(path, path.stem, path.parent, shots)
+
+
+def _read(path: Path, split: str, folder: Path, shots: int) -> TaskData:
+    examples = _read_rows(path, split)
     pool: dict[str, list[Example]] = {}
-    if shots:
-        for shot in _read_split(source, SHOT_SPLIT):
-            pool.setdefault(shot.shot_key, []).append(shot)
+    shots_path = existing_file(folder, FILES[SHOT_SPLIT], "vmlu") if shots else None
+    for shot in _read_rows(shots_path, SHOT_SPLIT) if shots_path else ():
+        pool.setdefault(shot.shot_key, []).append(shot)
     unanswered = sum(example.gold is None for example in examples)
     return TaskData(
         task="vmlu",
@@ -114,12 +125,13 @@ def read_vmlu(source: DataSource, split: str | None, shots: int = 0) -> TaskData
         examples=tuple(examples),
         shots={subject: tuple(rows) for subject, rows in pool.items()},
         source=str(folder),
+        shots_source=(str(shots_path),) if shots_path else (),
         notes={"no published answer: predicted, not scored": unanswered} if unanswered else {},
     )
 
 
-def _read_split(source: DataSource, split: str) -> list[Example]:
-    rows = list(read_jsonl(existing_file(source.folder("vmlu"), FILES[split], "vmlu")))
+def _read_rows(path: Path, split: str) -> list[Example]:
+    rows = list(read_jsonl(path))
     ids = distinct_ids([f"vmlu/{split}/{row.text('id')}" for row in rows])
     return [_example(identifier, row) for identifier, row in zip(ids, rows, strict=True)]
 

@@ -49,12 +49,10 @@ _LINE_LABEL = re.compile(r"^([A-D])\s*[.:)]", re.MULTILINE)
 _ANY_LABEL = re.compile(r"(?<!\w)([A-D])\s*[.:)]|(?<=[.\w])([A-D])\.\s")
 
 
-def describe(subject: str) -> str:
-    """The opening line for a subject's folder name."""
-    name = SUBJECTS.get(subject.replace(" ", ""), subject)
-    return (
-        f"Sau đây là các câu hỏi trắc nghiệm (kèm đáp án) trong đề thi tốt nghiệp trung học phổ thông môn {name}.\n\n"
-    )
+def describe(subject: str | None) -> str:
+    """The opening line for a subject's folder name; None names no subject."""
+    of = f" môn {SUBJECTS.get(subject.replace(' ', ''), subject)}" if subject else ""
+    return f"Sau đây là các câu hỏi trắc nghiệm (kèm đáp án) trong đề thi tốt nghiệp trung học phổ thông{of}.\n\n"
 
 
 def render_body(question: str) -> str:
@@ -105,6 +103,7 @@ def read_vnhsge(
     counts: Counter[str] = Counter()
     notes: Counter[str] = Counter()
     pools: dict[str, tuple[Example, ...]] = {}
+    shots_source: list[str] = []
     examples: list[Example] = []
     for subject, paths in _subject_files(folder).items():
         if subject in ESSAY_SUBJECTS:
@@ -115,6 +114,7 @@ def read_vnhsge(
             found = _read_file(path, subject, counts, with_images)
             if path == held_out:
                 pools[subject] = tuple(found)
+                shots_source.append(str(path))
                 counts[SHOTS_HELD_OUT] += len(found)
                 continue
             examples += found
@@ -129,6 +129,7 @@ def read_vnhsge(
         examples=tuple(examples),
         shots=pools,
         source=str(folder),
+        shots_source=tuple(shots_source),
         excluded=dict(counts),
         notes=dict(notes),
     )
