@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from evalsuite.config import REFERENCE_STRATEGY, ExecutionOptions, InferenceConfig
@@ -62,9 +63,13 @@ class Measurement:
     workload: Workload
     in_turns: bool = True
     """False where the baseline was timed beforehand."""
+    warm_up_seconds: float | None = None
+    """Of everything that the path ran before its first timed round; None where it is not timed."""
     seconds: list[float] = field(default_factory=list)
     """One a round."""
     baseline: BaselineTimes = field(default_factory=BaselineTimes)
+    answers_file: Path | None = None
+    """Where the first round wrote every answer."""
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     graded: list[Graded] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)

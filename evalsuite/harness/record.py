@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalsuite.capability import environment
 from evalsuite.harness.case import Case, Measurement
+from evalsuite.harness.judging import Grading, not_graded
 from evalsuite.harness.options import SEED
 from evalsuite.measure.stats import SpeedUp, speed_up
 from evalsuite.types import Generation, Metric
@@ -31,7 +32,11 @@ def not_judged(error: Exception) -> Mapping[str, Any]:
 
 
 def case_record(
-    session: EvaluationSession, case: Case, measured: Measurement, verdict: Mapping[str, Any]
+    session: EvaluationSession,
+    case: Case,
+    measured: Measurement,
+    verdict: Mapping[str, Any],
+    grading: Grading | None = None,
 ) -> dict[str, Any]:
     """Everything that a result depends on and shows, as JSON values but for NaN.
 
@@ -40,6 +45,8 @@ def case_record(
     workload, options = measured.workload, session.options
     data = workload.data
     metrics = workload.task.summarise(measured.graded) if case.path.config.accuracy_is_meaningful else []
+    if grading is not None:
+        metrics += grading.summary.metrics
     return {
         "case": case.name,
         "task": case.task,
@@ -54,6 +61,7 @@ def case_record(
         },
         "score": _main_score(metrics, workload.task.main_metric),
         "metrics": [dataclasses.asdict(metric) for metric in metrics],
+        "judge": not_graded(session, case) if grading is None else grading.to_dict(),
         "questions": len(workload),
         "questions_in_data": len(data.examples),
         "left_out": data.left_out,
@@ -62,6 +70,7 @@ def case_record(
         "truncated": workload.truncated,
         "unscored": sum(graded.gold is None for graded in measured.graded),
         "speed_up": _speed_up_record(case, measured),
+        "warm_up_seconds": measured.warm_up_seconds,
         **_rates(measured),
         "peak_memory": dataclasses.asdict(measured.peak_memory) if measured.peak_memory else None,
         "counters": measured.counters,
@@ -76,7 +85,7 @@ def case_record(
             "model": measured.load_report["model_fingerprint"],
             "config": case.path.config.fingerprint(),
         },
-        "data": {"source": data.source, "split": data.split},
+        "data": {"source": data.source, "split": data.split, "shots_source": list(data.shots_source)},
         "seeds": {"sampling": SEED, "model": case.path.config.seed},
         "versions": environment(),
         "results": str(session.results.path),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from evalsuite.engines.transformers import TransformersEngine
 from evalsuite.errors import EvalsuiteError
 from evalsuite.evaluation import Workload, answer, grade
+from evalsuite.harness import judging
 from evalsuite.harness.case import BaselineTimes, Case, Measurement
 from evalsuite.harness.plan import CannotRun, refuse_steps_down
 from evalsuite.harness.record import REFERENCE, case_record, judged, not_judged
@@ -46,10 +47,13 @@ class CaseResult:
     """Plain JSON values."""
     verdict: Verdict | None
     """None for the reference itself."""
+    problem: str = ""
+    """Why the case fails although it was answered and recorded; empty where it does not."""
 
 
 def run_case(session: EvaluationSession, case: Case, benchmark: Benchmark) -> CaseResult:
     """Answer every question once at least, and as often as timing wants; compare and record."""
+    judge = judging.open_for(session, case)
     measured = _measure(session, case, benchmark)
     try:
         refuse_steps_down(case.about, measured.fallbacks)
@@ -64,8 +68,14 @@ def run_case(session: EvaluationSession, case: Case, benchmark: Benchmark) -> Ca
     except EvalsuiteError as error:  # such as an fp32 reference that does not fit: what was measured is kept
         _keep(session, case, benchmark, measured, not_judged(error))
         raise
-    record = _keep(session, case, benchmark, measured, REFERENCE if verdict is None else judged(verdict))
-    return CaseResult(record=record, verdict=verdict)
+    faithful = REFERENCE if verdict is None else judged(verdict)
+    # Also before the judge is asked: whoever ends a long grading keeps what was measured.
+    record = _keep(session, case, benchmark, measured, faithful)
+    if judge is None:
+        return CaseResult(record=record, verdict=verdict)
+    grading = judging.grade_case(session, case, measured, judge)
+    record = _keep(session, case, benchmark, measured, faithful, grading)
+    return CaseResult(record=record, verdict=verdict, problem=grading.problem)
 
 
 def _keep(
@@ -74,9 +84,11 @@ def _keep(
     benchmark: Benchmark,
     measured: Measurement,
     verdict: Mapping[str, Any],
+    grading: judging.Grading | None = None,
 ) -> dict[str, Any]:
     """Hand the case's record to pytest-benchmark and to the results folder."""
-    record: dict[str, Any] = finite(case_record(session, case, measured, verdict) | {"timed": benchmark.enabled})
+    full = case_record(session, case, measured, verdict, grading) | {"timed": benchmark.enabled}
+    record: dict[str, Any] = finite(full)
     benchmark.extra_info.update(record)
     session.results.add_case(case.name, record)
     return record
@@ -97,11 +109,11 @@ def _measure(session: EvaluationSession, case: Case, benchmark: Benchmark) -> Me
             benchmark.pedantic(answer_once, setup=_nothing, rounds=1, warmup_rounds=0)
         elif before is not None:
             measured.baseline, measured.in_turns = before, False
-            _warm_up(engine, workload, case.path.strategy)
+            _warmed_up(engine, case, measured)
             benchmark.pedantic(answer_once, setup=_nothing, rounds=len(before.seconds), warmup_rounds=0)
         else:
             with session.engine(case.baseline) as baseline_engine:
-                expected = _warm_up(engine, workload, case.path.strategy)
+                expected = _warmed_up(engine, case, measured)
                 time_baseline = _baseline_timer(session, case, baseline_engine, measured.baseline, expected)
                 if case.is_optimisation:
                     time_baseline()  # once for warming up
@@ -161,6 +173,7 @@ def _recorder(session: EvaluationSession, case: Case, measured: Measurement) -> 
     with ExitStack() as stack:
         with CLOCK.paused():
             log = stack.enter_context(session.results.open_case(case.name))
+            measured.answers_file = log.path
             tick = stack.enter_context(session.progress.bar(case.name, len(workload)))
 
         def record(outcome: Outcome) -> None:
@@ -205,6 +218,14 @@ def _timer(engine: TransformersEngine, questions: Workload, strategy: str, times
         times.seconds.append(CLOCK() - start)
 
     return time_once
+
+
+def _warmed_up(engine: TransformersEngine, case: Case, measured: Measurement) -> float:
+    """Warm the path up and keep how long that took: expected seconds for all questions."""
+    start = CLOCK()
+    expected = _warm_up(engine, measured.workload, case.path.strategy)
+    measured.warm_up_seconds = CLOCK() - start
+    return expected
 
 
 def _warm_up(engine: TransformersEngine, workload: Workload, strategy: str) -> float:
