@@ -98,6 +98,8 @@ class TaskData:
     """Solved examples by `Example.shot_key`, in the order they are shown."""
     source: str
     """For reports: the folder or hub name that was read."""
+    shots_source: tuple[str, ...] = ()
+    """For reports: the files or the split that shots come from or, of rows that were held out, their ids."""
     excluded: Mapping[str, int] = field(default_factory=dict)
     """Reason to number of rows that are read but not scored."""
     notes: Mapping[str, int] = field(default_factory=dict)

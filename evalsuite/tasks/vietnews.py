@@ -56,6 +56,7 @@ def read_vietnews(source: DataSource, split: str | None, shots: int = 0) -> Task
         examples=tuple(examples[shots:]),
         shots={"": tuple(examples[:shots])} if shots else {},
         source=label,
+        shots_source=tuple(example.id for example in examples[:shots]),
         excluded=dict(counts),
     )
 

@@ -59,6 +59,7 @@ def read_viquad(source: DataSource, split: str | None, shots: int = 0) -> TaskDa
         examples=tuple(e for e in examples if e.id not in shot_ids),
         shots={"": tuple(pool)} if pool else {},
         source=label,
+        shots_source=tuple(shot.id for shot in pool),
         excluded={SHOTS_HELD_OUT: len(pool)} if pool else {},
     )
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalsuite.errors import ConfigError, DataError
+from evalsuite.harness.options import sample_folder
 from evalsuite.tasks import TASKS, DataSource, Example, TaskData, get_task, limit_examples
 from evalsuite.types import ChoiceScores, Generation
 
@@ -23,6 +24,13 @@ def data(sizes: dict[str, int]) -> TaskData:
         for n in range(size)
     ]
     return TaskData(task="mmlu", split="test", examples=tuple(examples), shots={}, source="here")
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_names_where_its_shots_come_from(name: str) -> None:
+    source = DataSource(kind="directory", path=str(sample_folder()))
+    assert TASKS[name].read(source).shots_source == ()
+    assert TASKS[name].read(source, shots=2).shots_source
 
 
 SIZES = st.dictionaries(st.sampled_from("abcdefgh"), st.integers(1, 30), min_size=1)

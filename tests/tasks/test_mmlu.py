@@ -151,6 +151,8 @@ def test_the_hub_schema_gives_the_same_examples_as_the_files(tmp_path: Path, dat
     assert hub_data.examples == file_data.examples
     assert hub_data.shots["art"][0].body == file_data.shots["art"][0].body
     assert hub_data.fingerprint == file_data.fingerprint
+    assert hub_data.shots_source == (f"{tmp_path / 'hub' / 'cais/mmlu'} (dev)",)
+    assert file_data.shots_source == (str(tmp_path / "mmlu" / "dev"),)
     assert len(MMLU.read(source, split="val").examples) == 2
 
 

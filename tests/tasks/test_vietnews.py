@@ -136,6 +136,7 @@ def test_shots_are_the_first_rows_and_are_not_scored(tmp_path: Path) -> None:
         "\n\nBài báo: Bài 1.\nTóm tắt: Ý 1.\n\nBài báo: Bài 2.\nTóm tắt: Ý 2.\n\nBài báo: Bài 3.\nTóm tắt:"
     )
     assert data.excluded == {"held out for few-shot prompts": 2}
+    assert data.shots_source == ("vietnews/test/1", "vietnews/test/2")
 
 
 def test_a_summary_is_graded_without_its_think_block(tmp_path: Path) -> None:

@@ -103,6 +103,7 @@ def test_shots_are_on_distinct_passages_show_both_kinds_and_are_not_scored(tmp_p
     ]
     data = VIQUAD.read(write(tmp_path, *articles), shots=3)
     assert [shot.id.rpartition("/")[2] for shot in data.shots[""]] == ["a0", "a1", "b2"]
+    assert data.shots_source == tuple(shot.id for shot in data.shots[""])
     assert len(data.examples) == 5
     assert data.excluded == {"held out for few-shot prompts": 3}
     prompt = VIQUAD.requests(data, Prompting(shots=3))[0].prompt

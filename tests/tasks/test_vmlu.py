@@ -79,6 +79,7 @@ def test_shots_come_from_dev_never_hold_the_scored_row_and_take_what_is_there(tm
     rows = [vmlu_row(n) for n in (1, 2, 3)] + [vmlu_row(1, subject="01")]
     source = write(tmp_path, "dev", rows)
     data = VMLU.read(source, shots=5)
+    assert [path.rpartition("vmlu/")[2] for path in data.shots_source] == ["dev.jsonl"]
     contexts = [request.context for request in VMLU.requests(data, Prompting(shots=5))]
     for number in (1, 2, 3):
         shown = contexts[number - 1].split("\n\n")[1:]

@@ -106,6 +106,7 @@ def test_shots_come_from_the_earliest_file_of_the_subject_which_is_then_not_scor
     data = VNHSGE.read(source, shots=2)
     assert {e.group for e in data.examples} == {"History/2020", "History/2021"}
     assert data.excluded == {"held out for few-shot prompts": 2}
+    assert data.shots_source == (str(tmp_path / "vnhsge" / "History" / "MET_His_IE_2019.json"),)
     for request in VNHSGE.requests(data, Prompting(shots=2)):
         assert [part.split("\n")[0] for part in request.context.split("\n\n")[1:3]] == ["2019 hỏi 1", "2019 hỏi 2"]
     assert len(VNHSGE.read(source).examples) == 6
