@@ -68,13 +68,13 @@ def run_case(session: EvaluationSession, case: Case, benchmark: Benchmark) -> Ca
     except EvalsuiteError as error:  # such as an fp32 reference that does not fit: what was measured is kept
         _keep(session, case, benchmark, measured, not_judged(error))
         raise
-    faithful = REFERENCE if verdict is None else judged(verdict)
+    said = REFERENCE if verdict is None else judged(verdict)
     # Also before the judge is asked: whoever ends a long grading keeps what was measured.
-    record = _keep(session, case, benchmark, measured, faithful)
+    record = _keep(session, case, benchmark, measured, said)
     if judge is None:
         return CaseResult(record=record, verdict=verdict)
     grading = judging.grade_case(session, case, measured, judge)
-    record = _keep(session, case, benchmark, measured, faithful, grading)
+    record = _keep(session, case, benchmark, measured, said, grading)
     return CaseResult(record=record, verdict=verdict, problem=grading.problem)
 
 
@@ -130,7 +130,7 @@ def _baseline_alone(session: EvaluationSession, case: Case) -> BaselineTimes:
     with session.engine(case.baseline) as engine:
         sample = session.sample(session.workload(engine, case.task))
         time_baseline = _baseline_timer(session, case, engine, times)
-        for _ in range(rounds_for(_warm_up(engine, sample, case.path.strategy))):
+        for _ in range(rounds_for(_warm_up(engine, sample, case.path.strategy).expected_seconds)):
             time_baseline()
     return times
 
@@ -159,9 +159,7 @@ def _first_round_recorded(
         if not measured.seconds:
             answer_and_record()
             return
-        start = CLOCK()
-        answer(engine, workload, case.path.strategy)
-        measured.seconds.append(CLOCK() - start)
+        measured.seconds.append(_seconds(engine, workload, case.path.strategy))
 
     return answer_once
 
@@ -203,7 +201,7 @@ def _baseline_timer(
     if case.baseline == session.reference_path(case.reference):
         expected_seconds = session.reference(case.reference, case.task).seconds
     else:
-        expected_seconds = _warm_up(engine, sample, case.baseline.strategy)
+        expected_seconds = _warm_up(engine, sample, case.baseline.strategy).expected_seconds
     count = timing_question_count(expected_seconds / len(sample), path_seconds=path_seconds)
     subset = sample.only(timing_subset(sample.lengths, count))
     return _timer(engine, subset, case.baseline.strategy, times)
@@ -213,9 +211,7 @@ def _timer(engine: TransformersEngine, questions: Workload, strategy: str, times
     times.questions = len(questions)
 
     def time_once() -> None:
-        start = CLOCK()
-        answer(engine, questions, strategy)
-        times.seconds.append(CLOCK() - start)
+        times.seconds.append(_seconds(engine, questions, strategy))
 
     return time_once
 
@@ -223,24 +219,36 @@ def _timer(engine: TransformersEngine, questions: Workload, strategy: str, times
 def _warmed_up(engine: TransformersEngine, case: Case, measured: Measurement) -> float:
     """Warm the path up and keep how long that took: expected seconds for all questions."""
     start = CLOCK()
-    expected = _warm_up(engine, measured.workload, case.path.strategy)
-    measured.warm_up_seconds = CLOCK() - start
-    return expected
+    warm = _warm_up(engine, measured.workload, case.path.strategy)
+    measured.warm_up_seconds, measured.one_off_seconds = CLOCK() - start, warm.one_off_seconds
+    return warm.expected_seconds
 
 
-def _warm_up(engine: TransformersEngine, workload: Workload, strategy: str) -> float:
-    """Run some questions twice, dropping the first time (compilation, caches); expected seconds for all of them."""
-    expected = 0.0
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _WarmUp:
+    expected_seconds: float
+    """For all questions."""
+    one_off_seconds: float
+    """What first times took longer than second ones: compilation, caches."""
+
+
+def _warm_up(engine: TransformersEngine, workload: Workload, strategy: str) -> _WarmUp:
+    """Run some questions twice, telling the first time (compilation, caches) from the second."""
+    expected = one_off = 0.0
     for count in WARM_UP_QUESTIONS:
         some = workload.only(timing_subset(workload.lengths, count))
-        answer(engine, some, strategy)
-        start = CLOCK()
-        answer(engine, some, strategy)
-        taken = CLOCK() - start
-        expected = taken / len(some) * len(workload)
-        if taken > QUICK_SECONDS:
+        first, second = _seconds(engine, some, strategy), _seconds(engine, some, strategy)
+        one_off += max(0.0, first - second)
+        expected = second / len(some) * len(workload)
+        if second > QUICK_SECONDS:
             break
-    return expected
+    return _WarmUp(expected_seconds=expected, one_off_seconds=one_off)
+
+
+def _seconds(engine: TransformersEngine, questions: Workload, strategy: str) -> float:
+    start = CLOCK()
+    answer(engine, questions, strategy)
+    return CLOCK() - start
 
 
 def _nothing() -> None:

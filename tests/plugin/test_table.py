@@ -68,6 +68,14 @@ def test_fewer_shots_than_asked_for_are_told() -> None:
     assert "mmlu: prompts go through the chat template" in lines
 
 
+def test_a_slow_first_run_is_told_apart_from_the_rounds_that_are_timed() -> None:
+    lines = closing_lines([record(one_off_seconds=4.9), record(one_off_seconds=41.7), record(one_off_seconds=None)])
+    assert [line for line in lines if "first run" in line] == [
+        "test_mmlu[padded]: the first run took 42 s more than later ones (compilation, caches): "
+        "before the timed rounds, and not in the speed-up"
+    ]
+
+
 def test_workers_that_share_gpus_are_mentioned_once() -> None:
     crowded = [record(worker={"id": f"gw{n}", "workers": 3, "gpus": 2}) for n in range(3)]
     notes = [line for line in closing_lines(crowded) if "share" in line]
