@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.claims.attending import attentions
 from benchmarks.claims.generating import answer_timed, batched, warm_up, whole_batches, workload_of
-from benchmarks.claims.loads import fresh_processes, load_once
+from benchmarks.claims.loads import load_in_fresh_process
 from benchmarks.claims.turns import in_turns, timed
 from evalsuite.capability import best_device, dtype_reason, environment
 from evalsuite.config import SHAPE_PREFIX, ExecutionOptions, InferenceConfig
@@ -141,23 +141,20 @@ def test_loading(pytestconfig, tmp_path, benchmark, device):
     if directory == str(tmp_path):
         load(config).model.save_pretrained(tmp_path)
     costs = {}
-    with fresh_processes() as processes:
 
-        def way(name, dtype):
-            def load_anew(_):
-                costs[name] = processes.submit(load_once, directory, name.split(",")[0], dtype, device).result()
-                return costs[name].seconds
+    def way(name):
+        kind, dtype = name.split(", ")
 
-            return load_anew
+        def load_anew(_):
+            costs[name] = load_in_fresh_process(directory, kind, dtype, device)
+            return costs[name].seconds
 
-        ways = {
-            "as loaded, float32": way("as loaded, float32", "float32"),
-            "built first, bfloat16": way("built first, bfloat16", "bfloat16"),
-            "as loaded, bfloat16": way("as loaded, bfloat16", "bfloat16"),
-        }
-        if benchmark.enabled:
-            ways["as loaded, bfloat16"](0)  # reads the files into the system's cache
-        in_turns(benchmark, ways, counts=dict.fromkeys(ways, 1))
+        return load_anew
+
+    names = ("as loaded, float32", "built first, bfloat16", "as loaded, bfloat16")
+    if benchmark.enabled:
+        way("as loaded, bfloat16")(0)  # reads the files into the system's cache
+    in_turns(benchmark, {name: way(name) for name in names}, counts=dict.fromkeys(names, 1))
     benchmark.extra_info |= {
         "model": config.model,
         "costs": {name: dataclasses.asdict(cost) for name, cost in costs.items()},

@@ -8,9 +8,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,13 +32,12 @@ class LoadCost:
     """By the model, on its device, once it is loaded."""
 
 
-@contextmanager
-def fresh_processes() -> Iterator[ProcessPoolExecutor]:
-    """An executor that starts a new process for each call, one at a time."""
+def load_in_fresh_process(directory: str, way: str, dtype: str, device: str) -> LoadCost:
+    """`load_once` in a process that has done nothing yet. A failure there is raised here."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    with ProcessPoolExecutor(max_workers=1, mp_context=context, max_tasks_per_child=1) as executor:
-        yield executor
+    with ProcessPoolExecutor(max_workers=1, mp_context=context) as executor:
+        return executor.submit(load_once, directory, way, dtype, device).result()
 
 
 def load_once(directory: str, way: str, dtype: str, device: str) -> LoadCost:
