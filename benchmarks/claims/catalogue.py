@@ -60,7 +60,7 @@ def _turns(name: str, path: str, baseline: str) -> Callable[[Record], Figure]:
 
 
 def _warm_up(name: str) -> Callable[[Record], Figure]:
-    return lambda record: Figure(value=record.case(name)["warm_up_seconds"], unit=" s")
+    return lambda record: Figure(value=record.case(name)["one_off_seconds"], unit=" s")
 
 
 def _cost(name: str, per: str, *, of: str, over: str) -> Callable[[Record], Figure]:

@@ -13,7 +13,7 @@ from evalsuite.measure.stats import speed_up
 
 STATS = ("min", "max", "mean", "stddev", "median", "rounds")
 FROM_CASES = (
-    *("task", "strategy", "model", "questions", "questions_in_data", "speed_up", "warm_up_seconds", "peak_memory"),
+    *("task", "strategy", "model", "questions", "questions_in_data", "speed_up", "one_off_seconds", "peak_memory"),
     *("counters", "padding_share"),
 )
 """What a record keeps of an evaluation's; the rest (answers, metrics of random weights, paths) proves no claim."""

@@ -63,10 +63,8 @@ class Measurement:
     workload: Workload
     in_turns: bool = True
     """False where the baseline was timed beforehand."""
-    warm_up_seconds: float | None = None
-    """Of everything that the path ran before its first timed round; None where it is not timed."""
     one_off_seconds: float | None = None
-    """What first runs took longer than second ones while warming up: compilation, caches."""
+    """What first runs took longer than second ones while warming up: compilation, caches. None where it is not timed."""
     seconds: list[float] = field(default_factory=list)
     """One a round."""
     baseline: BaselineTimes = field(default_factory=BaselineTimes)

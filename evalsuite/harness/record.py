@@ -70,7 +70,6 @@ def case_record(
         "truncated": workload.truncated,
         "unscored": sum(graded.gold is None for graded in measured.graded),
         "speed_up": _speed_up_record(case, measured),
-        "warm_up_seconds": measured.warm_up_seconds,
         "one_off_seconds": measured.one_off_seconds,
         **_rates(measured),
         "peak_memory": dataclasses.asdict(measured.peak_memory) if measured.peak_memory else None,
