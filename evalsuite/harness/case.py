@@ -64,7 +64,7 @@ class Measurement:
     in_turns: bool = True
     """False where the baseline was timed beforehand."""
     one_off_seconds: float | None = None
-    """What first runs took longer than second ones while warming up: compilation, caches. None where it is not timed."""
+    """What first runs took longer than second ones while warming up: compiling, caches. None where it is not timed."""
     seconds: list[float] = field(default_factory=list)
     """One a round."""
     baseline: BaselineTimes = field(default_factory=BaselineTimes)
