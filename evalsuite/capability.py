@@ -21,6 +21,9 @@ from evalsuite.errors import ConfigError, first_line
 PROBE_HEAD_DIM = 128
 """The head dimension that a probe uses unless told the model's own: some builds hold only 64 and 128."""
 
+FLASH_CAPABILITY = (8, 0)
+"""The oldest GPUs that FlashAttention 2 and 3 have kernels for: Ampere. Which of the newer ones, a forward shows."""
+
 _FLASH_MODULES = {"flash_attention_3": "flash_attn_interface", "flash_attention_2": "flash_attn"}
 _PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "flash-attn", "flash-attn-3", "triton")
 _FLASH_REMEDY = {
@@ -67,7 +70,7 @@ def dtype_reason(dtype: str, device: str) -> str | None:
     if kind == "cuda" and dtype == "bfloat16":
         with torch.cuda.device(torch.device(device)):
             native = torch.cuda.is_bf16_supported(including_emulation=False)
-        return None if native else "this GPU has no native bfloat16 (compute capability 8.0 and up has)"
+        return None if native else f"native bfloat16 {_needs_capability((8, 0), device)}"
     if kind == "cpu":
         return _cpu_dtype_reason(dtype)
     if kind == "mps" and dtype == "bfloat16" and not torch.backends.mps.is_macos_or_newer(14, 0):
@@ -111,9 +114,16 @@ def compile_reason(device: str) -> str | None:
             return "torch.compile on CUDA needs triton, which is not installed"
         if shutil.which("gcc") is None and shutil.which("clang") is None and shutil.which("cc") is None:
             return "triton needs a C compiler to build its launcher, and none of gcc, clang, cc is on the path"
-        major, _ = torch.cuda.get_device_capability(torch.device(device))
-        return None if major >= 7 else "triton needs a GPU of compute capability 7.0 or more"
+        too_old = torch.cuda.get_device_capability(torch.device(device)) < (7, 0)
+        return f"triton {_needs_capability((7, 0), device)}" if too_old else None
     return None if kind == "mps" else f"torch.compile is not tried on {kind}"
+
+
+def _needs_capability(least: tuple[int, int], device: str) -> str:
+    import torch
+
+    major, minor = torch.cuda.get_device_capability(torch.device(device))
+    return f"needs a GPU of compute capability {least[0]}.{least[1]} or more, and {device} has {major}.{minor}"
 
 
 def _cuda_reason(index: int | None) -> str | None:
@@ -148,6 +158,10 @@ def _flex_reason(kind: str) -> str | None:
 
 @lru_cache
 def _flash_reason(name: str, device: str, dtype: str, head_dim: int) -> str | None:
+    import torch
+
+    if torch.cuda.get_device_capability(torch.device(device)) < FLASH_CAPABILITY:
+        return f"{name} {_needs_capability(FLASH_CAPABILITY, device)}"
     module_name = _FLASH_MODULES[name]
     if not _importable(module_name):
         return f"the package {module_name} is not installed: {_FLASH_REMEDY[name]}"

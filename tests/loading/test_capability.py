@@ -13,6 +13,15 @@ from evalsuite import capability
 from evalsuite.errors import ConfigError
 
 
+@pytest.fixture(autouse=True)
+def compute_capability(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, int]]:
+    """Of every simulated GPU; a test may change it."""
+    found = {"of every GPU": (9, 0)}
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: found["of every GPU"])
+    capability._flash_reason.cache_clear()
+    return found
+
+
 @pytest.fixture
 def flash_installed(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A `flash_attn` that is importable and accepted; the test decides what its functions do."""
@@ -66,6 +75,17 @@ def test_a_package_that_transformers_refuses_is_not_used(monkeypatch: pytest.Mon
     assert "transformers does not accept it" in str(flash())
 
 
+@pytest.mark.usefixtures("flash_installed")
+@pytest.mark.parametrize("name", ["flash_attention_2", "flash_attention_3"])
+def test_a_gpu_that_is_too_old_for_flash_attention_is_told_by_its_compute_capability(
+    compute_capability: dict[str, tuple[int, int]], name: str
+) -> None:
+    compute_capability["of every GPU"] = (7, 5)
+    assert capability.attention_reason(name, "cuda:0", "float16") == (
+        f"{name} needs a GPU of compute capability 8.0 or more, and cuda:0 has 7.5"
+    )
+
+
 def test_an_absent_package_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capability, "_importable", lambda name: False)
     capability._flash_reason.cache_clear()
@@ -103,7 +123,9 @@ def test_the_cpu_computes_in_half_precision_only_where_it_can(
     assert capability.dtype_reason("float32", "cpu") is None
 
 
-def test_an_old_gpu_has_no_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_gpu_has_no_bfloat16(
+    monkeypatch: pytest.MonkeyPatch, compute_capability: dict[str, tuple[int, int]]
+) -> None:
     asked = []
 
     class Selected:
@@ -117,7 +139,10 @@ def test_an_old_gpu_has_no_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(torch.cuda, "device", Selected)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
-    assert "no native bfloat16" in str(capability.dtype_reason("bfloat16", "cuda:0"))
+    compute_capability["of every GPU"] = (7, 5)
+    assert capability.dtype_reason("bfloat16", "cuda:0") == (
+        "native bfloat16 needs a GPU of compute capability 8.0 or more, and cuda:0 has 7.5"
+    )
     assert asked == [False]
     assert capability.dtype_reason("float16", "cuda:0") is None
 
