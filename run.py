@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
         environment |= {name: os.environ.get(name, count) for name, count in ONE_THREAD_A_WORKER.items()}
     chosen = options or WITHOUT_OPTIONS[command]
     pytest = [str(python()), "-m", "pytest", *_without_default_paths(ARGUMENTS[command], chosen), *chosen]
-    say("$ pytest " + " ".join(pytest[3:]))
+    say("$ pytest " + " ".join(without_key(pytest[3:])))
     return subprocess.run(pytest, cwd=ROOT, env=environment).returncode
 
 
@@ -119,6 +119,13 @@ def python() -> Path:
 
 def say(text: str) -> None:
     print(f"[evalsuite] {text}", flush=True)
+
+
+def without_key(options: Sequence[str]) -> list[str]:
+    """The command line as it may be shown: without the key of --judge-api-key."""
+    flag = "--judge-api-key"
+    shown = [f"{flag}=***" if option.startswith(f"{flag}=") else option for option in options]
+    return ["***" if before == flag else option for before, option in zip(["", *options], shown, strict=False)]
 
 
 def _without_default_paths(defaults: Sequence[str], options: Sequence[str]) -> list[str]:

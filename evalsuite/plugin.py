@@ -153,8 +153,11 @@ def evaluate_case(
                 request.node.user_properties.append((RECORD, dict(benchmark.extra_info)))
             pytest.fail(failure, pytrace=False)
         request.node.user_properties.append((RECORD, result.record))
+        lines = [result.problem] if result.problem else []
         if result.verdict is not None and not result.verdict.faithful:
-            pytest.fail("\n".join(flip_lines(case.name, result.verdict)), pytrace=False)
+            lines = [*flip_lines(case.name, result.verdict), *lines]
+        if lines:
+            pytest.fail("\n".join(lines), pytrace=False)
 
     return evaluate
 

@@ -24,6 +24,8 @@ from evalsuite.errors import ConfigError
 from evalsuite.types import ChoiceScores, Graded, Outcome
 
 DEFAULT_FOLDER = ".evalsuite"
+GRADES_FOLDER = "grades"
+"""In the folder of all runs: a judge's grades serve every later run."""
 
 
 class ResultsRun:
@@ -78,6 +80,16 @@ class CaseLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+
+
+def add_fields(path: Path, fields: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add to each line of a case's file the fields given for its question; the file is replaced in one step."""
+    part = path.with_name(path.name + ".part")
+    with path.open(encoding="utf-8", newline="\n") as old, part.open("w", encoding="utf-8", newline="\n") as new:
+        for text in old:
+            line = json.loads(text)
+            new.write(json.dumps(line | finite(fields.get(line["id"], {})), ensure_ascii=False, allow_nan=False) + "\n")
+    os.replace(part, path)
 
 
 def question_line(outcome: Outcome, graded: Graded, *, prompt_hash: str, main_metric: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from evalsuite.config import (
     InferenceConfig,
 )
 from evalsuite.errors import ConfigError
+from evalsuite.harness.judge_options import JUDGE_OPTIONS, JudgeOptions, read_judge_options
 from evalsuite.results import DEFAULT_FOLDER
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class SuiteOptions:
     split: str | None
     results: Path
     require: tuple[str, ...]
+    judge: JudgeOptions | None
+    """None where no judge is asked."""
 
     def data_source(self) -> DataSource:
         from evalsuite.tasks.base import DataSource
@@ -72,7 +75,7 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup(
         "evalsuite", "evalsuite (pytest's --strict-config counts too: what is asked for and cannot be had is an error)"
     )
-    for flag, settings in _OPTIONS.items():
+    for flag, settings in (_OPTIONS | JUDGE_OPTIONS).items():
         group.addoption(flag, **settings)
 
 
@@ -107,6 +110,7 @@ def read_options(config: pytest.Config) -> SuiteOptions:
         split=config.getoption("--split"),
         results=Path(config.getoption("--results")),
         require=tuple(name for names in config.getoption("--require") for name in names.split(",") if name),
+        judge=read_judge_options(config.getoption),
     )
 
 

@@ -13,15 +13,17 @@ import torch
 from evalsuite import faithful
 from evalsuite.config import REFERENCE_STRATEGY, InferenceConfig
 from evalsuite.engines.transformers import TransformersEngine
-from evalsuite.errors import EvalsuiteError
+from evalsuite.errors import ConfigError, EvalsuiteError
 from evalsuite.evaluation import Workload, answer, prepare
 from evalsuite.harness.case import ExecutionPath
 from evalsuite.harness.options import SEED, SuiteOptions
 from evalsuite.harness.progress import Progress
 from evalsuite.harness.workers import Worker
+from evalsuite.judge.opening import open_judge
+from evalsuite.judge.types import Judge
 from evalsuite.measure.timing import CLOCK
 from evalsuite.pool import ModelPool
-from evalsuite.results import ResultsRun
+from evalsuite.results import GRADES_FOLDER, ResultsRun
 from evalsuite.tasks import get_task
 from evalsuite.tasks.base import TaskData, limit_examples
 from evalsuite.tasks.prompting import Prompting
@@ -57,6 +59,7 @@ class EvaluationSession:
         self.progress = progress
         self.worker = worker
         self.pool = ModelPool()
+        self._judge: Judge | EvalsuiteError | None = None
         self._data: dict[str, TaskData] = {}
         self._unreadable: dict[str, EvalsuiteError] = {}
         self._workloads: dict[tuple[str, str | None, str], Workload] = {}
@@ -83,6 +86,33 @@ class EvaluationSession:
         self.pool.get(one)
         self.pool.get(other)
         return one in self.pool.resident
+
+    def judge(self) -> Judge:
+        """The judge of --judge, opened once: one that is not there is not asked for again for each case."""
+        if self._judge is None:
+            try:
+                self._judge = self._open_judge()
+            except EvalsuiteError as error:
+                self._judge = error
+        if isinstance(self._judge, EvalsuiteError):
+            raise self._judge
+        return self._judge
+
+    def _open_judge(self) -> Judge:
+        asked = self.options.judge
+        if asked is None:
+            raise ConfigError("judge: none was asked for; give --judge")
+        return open_judge(
+            asked.where,
+            model=asked.model,
+            api_key=asked.api_key,
+            grades=self.options.results / GRADES_FOLDER,
+            timeout_s=asked.timeout_s,
+            concurrency=asked.concurrency,
+            pool=self.pool,
+            config=self.options.config.replace(torch_compile=False),
+            execution=self.options.execution,
+        )
 
     def data(self, task: str) -> TaskData:
         """The questions of a task that --data, --split, --shots and --limit leave."""

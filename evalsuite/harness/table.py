@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from evalsuite.harness.judge_lines import judge_cell, judge_notes, mean
 from evalsuite.harness.workers import sharing_note
 
 if TYPE_CHECKING:
     from evalsuite.faithful import Flip, Verdict
 
 HEADERS = ("case", "questions", "score", "speed-up (95 %)", "tokens computed", "padding", "verdict")
+JUDGE_COLUMN = 3
+"""Where the judge's mean stands, if a judge was asked."""
+LONG_SECONDS = 5.0
+"""A first run that takes so much longer than the next is mentioned."""
 SHOWN_FLIPS = 10
 SHOWN_EXCUSED = 3
 SHOWN_CHARACTERS = 40
@@ -20,9 +25,14 @@ def closing_lines(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """The summary of a run: one row a case, then what stepped down, was cut, or was left out."""
     if not records:
         return []
-    lines = aligned([HEADERS, *(_row(record) for record in records)])
+    rows = [HEADERS, *(_row(record) for record in records)]
+    if any(record.get("judge") for record in records):
+        cells = ["judge", *(judge_cell(record) for record in records)]
+        rows = [(*row[:JUDGE_COLUMN], cell, *row[JUDGE_COLUMN:]) for row, cell in zip(rows, cells, strict=True)]
+    lines = aligned(rows)
     lines += _unique(line for record in records for line in _steps_down(record))
     lines += _unique(note for record in records for note in _notes(record))
+    lines += _unique(judge_notes(records))
     lines += _unique(note for record in records if (note := sharing_note(record.get("worker"))))
     lines += _unique(f"answers and summary: {record['results']}" for record in records)
     return lines
@@ -56,7 +66,7 @@ def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         record["case"],
         _questions(record),
-        _score(record["score"]),
+        mean(record["score"]),
         _speed_up(record["speed_up"]),
         f"{record['counters']['tokens_computed']:,}",
         f"{record['padding_share']:.1%}",
@@ -68,13 +78,6 @@ def _questions(record: Mapping[str, Any]) -> str:
     """How many were answered; slow strategies answer a sample, so their scores and counts are those of fewer."""
     answered, all_ = record["questions"], record["questions_in_data"]
     return f"{answered:,}" if answered == all_ else f"{answered:,} of {all_:,}"
-
-
-def _score(score: Mapping[str, Any] | None) -> str:
-    if score is None:
-        return "n/a"
-    spread = "" if score["stderr"] is None else f" ± {score['stderr']:.3f}"
-    return f"{score['value']:.3f}{spread}"
 
 
 def _speed_up(speed_up: Mapping[str, Any] | None) -> str:
@@ -113,6 +116,11 @@ def _notes(record: Mapping[str, Any]) -> Iterable[str]:
         yield f"{task}: {record['unscored']:,} predicted but not scored: no published answers"
     if record["left_out"]:
         yield f"{task}: {record['left_out']:,} left out by --limit"
+    if (record.get("one_off_seconds") or 0.0) > LONG_SECONDS:
+        yield (
+            f"{record['case']}: the first run took {record['one_off_seconds']:.0f} s more than later ones "
+            "(compilation, caches): before the timed rounds, and not in the speed-up"
+        )
     yield from _excused_flips(record)
     if record["speed_up"] and record["speed_up"]["note"] and "reference" not in record["speed_up"]["note"]:
         yield f"{record['case']}: {record['speed_up']['note']}"

@@ -13,7 +13,8 @@ from tests.plugin.conftest import ROOT
 OPTIONS = {
     *("--model", "--checkpoint", "--dtype", "--attention", "--compile", "--device", "--strategy", "--batch-size"),
     *("--token-budget", "--shots", "--chat-template", "--limit", "--reference-limit", "--data", "--split"),
-    *("--results", "--require", "--no-kv-cache"),
+    *("--results", "--require", "--no-kv-cache", "--judge", "--judge-model", "--judge-api-key", "--judge-timeout"),
+    *("--judge-concurrency", "--judge-max-missing"),
 }
 CASES = {
     "mmlu": ["unbatched", "per_question", "padded"],
@@ -109,9 +110,12 @@ def test_tests_may_be_spread_over_workers(project: pytest.Pytester) -> None:
         (["--limit=0"], "*--limit: expected a whole number of at least 1, got '0'*"),
         (["--dtype=int8"], "*--dtype: invalid choice: 'int8'*"),
         (["--require=warp_drive"], "*require: expected names out of cuda, *; got 'warp_drive'*"),
+        (["--judge=localhost:8000"], "*judge: expected http://host:port/v1 or local:MODEL, got 'localhost:8000'*"),
+        (["--judge-max-missing=5"], "*--judge-max-missing: expected a share from 0 to 1, got '5'*"),
+        (["--judge-concurrency=1.5"], "*--judge-concurrency: expected a whole number of at least 1, got '1.5'*"),
         (["--results=pytest.ini/below"], "*results folder pytest.ini/below: expected a folder*--results DIR*"),
     ],
-    ids=["strategy", "limit", "dtype", "require", "results"],
+    ids=["strategy", "limit", "dtype", "require", "judge", "share", "requests", "results"],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_runs(
     project: pytest.Pytester, arguments: list[str], message: str

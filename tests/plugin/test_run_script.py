@@ -50,6 +50,19 @@ def test_the_bare_command_leaves_out_the_optimisations_and_any_option_brings_the
     assert ("--ignore=benchmarks/test_optimisations.py" in ran[0]) is left_out
 
 
+@pytest.mark.parametrize("options", [["--judge-api-key", "sk-1"], ["--judge-api-key=sk-1"]], ids=["two", "one"])
+def test_a_judge_s_key_is_passed_on_and_not_shown(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr(script, "set_up", lambda _: None)
+    monkeypatch.setattr(script.subprocess, "run", lambda command, **_: ran.append(command) or Mock(returncode=0))
+    script.main(["bench", *options, "-x"])
+    assert ran[0][-len(options) - 1 :] == [*options, "-x"]
+    shown = capsys.readouterr().out
+    assert ("sk-1" in shown, "***" in shown, "-x" in shown) == (False, True, True)
+
+
 @pytest.mark.parametrize("arguments", [[], ["bnech"]], ids=["nothing", "a typo"])
 def test_an_unknown_command_shows_the_two_there_are(
     script: ModuleType, arguments: list[str], capsys: pytest.CaptureFixture[str]
