@@ -13,7 +13,7 @@ DTYPES = ("bfloat16", "float16", "float32")
 ATTENTIONS = ("auto", "flash_attention_3", "flash_attention_2", "flex_attention", "sdpa", "eager")
 """`auto` takes the first of the rest that the machine can really run."""
 
-SCORING_STRATEGIES = ("unbatched", "per_question", "padded")
+SCORING_STRATEGIES = ("unbatched", "per_question", "padded", "packed")
 GENERATION_STRATEGIES = ("unbatched", "padded")
 REFERENCE_STRATEGY = "unbatched"
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("evalsuite")
 
 Item = TypeVar("Item")
+Batch = TypeVar("Batch")
 Result = TypeVar("Result")
 
 
@@ -49,7 +50,8 @@ class ModelRunner:
         self.counters = WorkCounters()
         self.fallbacks: list[Fallback] = []
         self._accepted = inspect.signature(type(self.model).forward).parameters
-        self._tokens_that_fit: int | None = None
+        self.tokens_that_fit: int | None = None
+        """Most tokens in a batch, once a larger one has run out of memory."""
         self._sites: tuple[torch.Tensor, torch.Tensor] | None = None
         self._hooks = [self.model.register_forward_hook(self._count, with_kwargs=True)]
         if (head := self.model.get_output_embeddings()) is not None:
@@ -87,7 +89,14 @@ class ModelRunner:
             output.logits = output.logits[:, -logits_to_keep:]
         return output
 
-    def logits_at(self, input_ids: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    def logits_at(
+        self,
+        input_ids: torch.Tensor,
+        rows: torch.Tensor,
+        columns: torch.Tensor,
+        *,
+        position_ids: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Logits at (row, column) sites alone, [sites, vocab]: nothing else is projected onto the vocabulary.
 
         No mask is given: attention is causal, so a row padded on the right never sees its padding.
@@ -95,10 +104,12 @@ class ModelRunner:
         Args:
             input_ids: [rows, tokens].
             rows, columns: [sites], int64, on the device.
+            position_ids: [rows, tokens]; None where they count from 0 in every row.
         """
+        positions = {} if position_ids is None else {"position_ids": position_ids}
         self._sites = rows, columns
         try:
-            logits: torch.Tensor = self.model(input_ids=input_ids, use_cache=False).logits
+            logits: torch.Tensor = self.model(input_ids=input_ids, use_cache=False, **positions).logits
             narrowed = self._sites is None
         finally:
             self._sites = None
@@ -107,34 +118,47 @@ class ModelRunner:
 
     def run_batches(
         self,
-        batches: Iterable[Sequence[Item]],
-        compute: Callable[[Sequence[Item]], list[Result]],
-        tokens: Callable[[Sequence[Item]], int],
+        batches: Iterable[Batch],
+        compute: Callable[[Batch], Iterable[Result]],
+        tokens: Callable[[Batch], int],
+        *,
+        split: Callable[[Batch], Sequence[Batch]] | None = None,
+        ahead: int = 0,
+        drop_compiled: Callable[[str], bool] | None = None,
     ) -> Iterator[Result]:
-        """Results of `compute` over `batches`, batch by batch.
+        """Results of `compute` over `batches`, batch by batch; the next batch is drawn when this one is under way.
 
-        A batch that runs out of memory is halved and run again, and later batches as large are halved
+        A batch that runs out of memory is split and run again, and later batches as large are split
         before they run; a compiled forward that fails is replaced by the eager one. Both are logged
         once and recorded; no finished result is lost or computed twice.
 
         Args:
             tokens: size of a batch in tokens, padding included.
+            split: a batch in smaller ones, or as one where it cannot be split; halves of a sequence by default.
+            ahead: results are drawn so many batches late, so that a `compute` which returns before the device is
+                done keeps it busy.
+            drop_compiled: called with the reason when something compiled has failed, before the model's own compiled
+                forward is dropped; whether it had anything to drop.
 
         Raises:
             RequestError: a single item does not fit into memory.
         """
-        queue = deque(batches)
-        while queue:
-            batch = queue.popleft()
-            if self._tokens_that_fit is not None and len(batch) > 1 and tokens(batch) > self._tokens_that_fit:
-                queue.extendleft(reversed(_halves(batch)))
-                continue
+        divide: Callable[[Any], Sequence[Any]] = split or _halves
+        source, queue = iter(batches), deque[Batch]()
+        under_way: deque[Iterable[Result]] = deque()
+        while (batch := queue.popleft() if queue else next(source, None)) is not None:
+            if self.tokens_that_fit is not None and tokens(batch) > self.tokens_that_fit:
+                parts = divide(batch)
+                if len(parts) > 1:
+                    queue.extendleft(reversed(parts))
+                    continue
             failure: str | None = None
             try:
                 with torch.inference_mode():
                     results = compute(batch)
             except torch._dynamo.exc.TorchDynamoException as error:
-                if not self._drop_compile(error):
+                reason = _brief(error)
+                if not (drop_compiled and drop_compiled(reason)) and not self._drop_compile(reason):
                     raise
                 queue.appendleft(batch)
                 continue
@@ -144,10 +168,19 @@ class ModelRunner:
                 failure = _brief(error)
             # Outside the handler, where the traceback no longer holds the tensors of the failed batch.
             if failure is not None:
-                self._note_out_of_memory(batch, tokens(batch), failure)
-                queue.extendleft(reversed(_halves(batch)))
+                queue.extendleft(reversed(self._split_after(failure, batch, tokens(batch), divide)))
                 continue
+            under_way.append(results)
+            if len(under_way) > ahead:
+                yield from under_way.popleft()
+        for results in under_way:
             yield from results
+
+    def step_down(self, fallback: Fallback) -> None:
+        """Log a step down once and record it."""
+        if fallback not in self.fallbacks:
+            self.fallbacks.append(fallback)
+            logger.warning("%s: %s -> %s: %s", fallback.what, fallback.asked, fallback.got, fallback.reason)
 
     def synchronize(self) -> None:
         """Wait until the device has done what it was asked."""
@@ -172,29 +205,28 @@ class ModelRunner:
         self.counters.tokens_computed += input_ids.numel()
         self.counters.logit_rows += output.logits.shape[:-1].numel()
 
-    def _note_out_of_memory(self, batch: Sequence[object], tokens: int, failure: str) -> None:
+    def _split_after(
+        self, failure: str, batch: Batch, tokens: int, divide: Callable[[Any], Sequence[Any]]
+    ) -> Sequence[Any]:
+        """The parts of a batch that ran out of memory."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        if len(batch) == 1:
+        parts = divide(batch)
+        if len(parts) == 1:
             raise RequestError(
                 f"out of memory on a single request of {tokens} tokens ({failure}); "
                 "use a smaller model or dtype, a shorter prompt, or a device with more memory"
             )
-        self._tokens_that_fit = tokens // 2
+        self.tokens_that_fit = tokens // 2
         if not any(fallback.what == "batch" for fallback in self.fallbacks):
-            fallback = Fallback(
-                what="batch",
-                asked=f"{len(batch)} rows, {tokens} tokens",
-                got=f"halved, to at most {self._tokens_that_fit} tokens",
-                reason=f"out of memory: {failure}",
-            )
-            self.fallbacks.append(fallback)
-            logger.warning("batch of %s: %s (%s)", fallback.asked, fallback.got, fallback.reason)
+            asked, got = f"{tokens} tokens", f"halved, to at most {self.tokens_that_fit} tokens"
+            self.step_down(Fallback(what="batch", asked=asked, got=got, reason=f"out of memory: {failure}"))
+        return parts
 
-    def _drop_compile(self, error: Exception) -> bool:
+    def _drop_compile(self, reason: str) -> bool:
         if self.loaded.report.got["torch_compile"] != "on":
             return False
-        drop_compile(self.loaded, _brief(error))
+        drop_compile(self.loaded, reason)
         return True
 
 
@@ -235,7 +267,7 @@ def model_shape(model: Any) -> ModelShape:
 
 def _halves(batch: Sequence[Item]) -> list[Sequence[Item]]:
     middle = (len(batch) + 1) // 2
-    return [batch[:middle], batch[middle:]]
+    return [batch[:middle], batch[middle:]] if len(batch) > 1 else [batch]
 
 
 def _brief(error: BaseException) -> str:

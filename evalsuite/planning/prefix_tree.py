@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,8 +32,11 @@ def tree_size(sequences: Iterable[Sequence[int]]) -> TreeSize:
     return TreeSize(distinct_tokens=distinct_tokens, attended_pairs=attended_pairs)
 
 
-def common_prefix_length(left: tuple[int, ...], right: tuple[int, ...]) -> int:
-    """How many leading tokens two sequences share. Halves the gap by comparing slices, which C does."""
+Slices = TypeVar("Slices", tuple[int, ...], bytes)
+
+
+def common_prefix_length(left: Slices, right: Slices) -> int:
+    """How many leading items two sequences share. Halves the gap by comparing slices, which C does."""
     low, high = 0, min(len(left), len(right))
     while low < high:
         middle = (low + high + 1) // 2

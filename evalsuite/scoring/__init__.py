@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from evalsuite.runner import ModelRunner
-from evalsuite.scoring import padded, per_question, unbatched
+from evalsuite.scoring import packed, padded, per_question, unbatched
 from evalsuite.types import ChoiceScores, EncodedChoices
 
 ScoringStrategy = Callable[[ModelRunner, Sequence[EncodedChoices]], Iterator[ChoiceScores]]
@@ -15,4 +15,5 @@ STRATEGIES: Mapping[str, ScoringStrategy] = {
     "unbatched": unbatched.score,
     "per_question": per_question.score,
     "padded": padded.score,
+    "packed": packed.score,
 }

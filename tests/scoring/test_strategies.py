@@ -104,6 +104,7 @@ def test_counters_are_exact() -> None:
         "unbatched": (8, 4 * 8, 0, 4 * 8),
         "per_question": (2, 4 * 8, 0, 8),
         "padded": (1, 10, 2, 2),
+        "packed": (1, 5, 0, 2),
     }
 
 

@@ -1,0 +1,86 @@
+"""Tree attention in plain torch, segment by segment: exact work on any device, and the oracle of the fused kernel.
+
+A segment's queries attend to the keys of its own branch, gathered in the branch's order. On the CPU, where a call costs
+little beside the work in it, this is the quick way too: a dense mask over the pack would compute every pair of tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from evalsuite.planning.packs import Pack
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentAttention:
+    """`Attend` over one pack."""
+
+    spans: tuple[tuple[int, int, torch.Tensor], ...]
+    """(start, ancestors, indices of the branch [ancestors + own], int64 on the device), one a segment."""
+
+    def __call__(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        *,
+        scale: float,
+        softcap: float | None,
+        window: int | None,
+    ) -> torch.Tensor:
+        heads, tokens, _ = query.shape
+        group = heads // key.shape[0]
+        out = query.new_zeros(tokens, heads, value.shape[-1])
+        for start, before, branch in self.spans:
+            end = start + len(branch) - before
+            if before:
+                keys, values = key[:, branch], value[:, branch]
+            else:
+                keys, values = key[:, start:end], value[:, start:end]
+            if group > 1:
+                keys, values = keys.repeat_interleave(group, 0), values.repeat_interleave(group, 0)
+            attended = _attention(query[None, :, start:end], keys[None], values[None], scale, softcap, window)
+            out[start:end] = attended[0].transpose(0, 1)
+        return out
+
+
+def segment_attention(pack: Pack, device: torch.device) -> SegmentAttention:
+    """The tables of a pack on a device. Tokens of the padding behind a pack attend to nothing and come out as 0."""
+    spans = []
+    for segment, (start, before) in enumerate(zip(pack.starts.tolist(), pack.ancestors.tolist(), strict=True)):
+        branch = torch.from_numpy(pack.branch_indices(segment)).to(device, torch.int64)
+        spans.append((start, before, branch))
+    return SegmentAttention(tuple(spans))
+
+
+def _attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scale: float,
+    softcap: float | None,
+    window: int | None,
+) -> torch.Tensor:
+    own, branch = query.shape[2], key.shape[2]
+    if softcap is not None:  # which no kernel of torch takes
+        scores = query.float() @ key.float().transpose(-1, -2) * scale  # [1, heads, own, branch]
+        scores = softcap * torch.tanh(scores / softcap)
+        weights = scores.masked_fill(~_seen(own, branch, window, query.device), float("-inf")).softmax(-1)
+        return (weights @ value.float()).to(value.dtype)
+    if own == branch and (window is None or window >= branch):  # plain causality: kernels know that case
+        return scaled_dot_product_attention(query, key, value, is_causal=own > 1, scale=scale)
+    seen = _seen(own, branch, window, query.device)
+    return scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=scale)
+
+
+@lru_cache(maxsize=512)
+def _seen(own: int, branch: int, window: int | None, device: torch.device) -> torch.Tensor:
+    """[own, branch]: which keys of a branch each of its last `own` positions sees."""
+    queries = torch.arange(branch - own, branch, device=device)[:, None]
+    keys = torch.arange(branch, device=device)[None]
+    seen = keys <= queries
+    return seen if window is None else seen & (queries - keys < window)

@@ -1,0 +1,212 @@
+"""Tree attention as one Triton kernel, whose result for a query does not depend on what else is in the pack.
+
+A query's keys are visited in blocks of `BLOCK_KEYS` *positions of its branch*, root first, wherever in the pack they
+stand: which ancestors share a segment, and what stands around them, decides where keys are loaded from and nothing
+else. Rows of a tile are independent in a matrix product, and a block of keys that a row does not see leaves its running
+maximum, sum and accumulator as they were, bit for bit. So a branch gives the same bits alone and in any company;
+FlexAttention, which visits a query block's partial key blocks before the full ones, does not.
+
+The recurrence is the online softmax of FlashAttention-2 (Dao 2023, algorithm 1). Query heads that share a key head
+share a tile: short segments then fill it, and keys are loaded once for all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import triton
+import triton.language as tl
+
+from evalsuite.planning.packs import Pack
+
+TILE_ROWS = 128
+"""Rows of a tile: tokens times the query heads that share a key head."""
+BLOCK_KEYS = 64
+WARPS = 8
+STAGES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class FusedAttention:
+    """`Attend` over one pack."""
+
+    tiles: torch.Tensor
+    """[tiles, 5], int32 on the device: first query, queries, position of the first, ancestors, list of ancestors."""
+    path: torch.Tensor
+    """Pack indices of ancestors, int32 on the device."""
+    used: int
+    tokens_per_tile: int
+
+    def __call__(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        *,
+        scale: float,
+        softcap: float | None,
+        window: int | None,
+    ) -> torch.Tensor:
+        heads, tokens, dim = query.shape
+        value_dim = value.shape[-1]
+        out = query.new_empty(tokens, heads, value_dim)
+        out[self.used :].zero_()  # the padding: nobody reads it, but no NaN may stand there
+        wide = query.dtype == torch.float32
+        _tree_attention[(len(self.tiles), key.shape[0])](
+            query,
+            key,
+            value,
+            out,
+            self.tiles,
+            self.path,
+            *query.stride(),
+            *key.stride(),
+            *value.stride(),
+            *out.stride()[:2],
+            scale,
+            softcap or 0.0,
+            window or 0,
+            DIM=dim,
+            VALUE_DIM=value_dim,
+            DIM_PADDED=max(16, triton.next_power_of_2(dim)),
+            VALUE_DIM_PADDED=max(16, triton.next_power_of_2(value_dim)),
+            GROUP=heads // key.shape[0],
+            TOKENS=self.tokens_per_tile,
+            ROWS=TILE_ROWS,
+            KEYS=BLOCK_KEYS // 2 if wide else BLOCK_KEYS,
+            PRECISION="ieee" if wide else "tf32",
+            num_warps=WARPS,
+            num_stages=STAGES,
+        )
+        return out
+
+
+def fused_attention(pack: Pack, device: torch.device, *, group: int) -> FusedAttention:
+    """The tables of a pack on a device; `group` query heads share a key head."""
+    tokens_per_tile = TILE_ROWS // group
+    tiles = _tiles(pack, tokens_per_tile)
+    return FusedAttention(
+        tiles=_to_device(tiles, device),
+        path=_to_device(pack.path if len(pack.path) else np.zeros(1, dtype=np.int32), device),
+        used=pack.used,
+        tokens_per_tile=tokens_per_tile,
+    )
+
+
+def _tiles(pack: Pack, size: int) -> npt.NDArray[np.int32]:
+    """[tiles, 5]: every segment cut into tiles of at most `size` tokens; those with most keys first."""
+    lengths = pack.lengths
+    counts = -(-lengths // size)
+    segment = np.repeat(np.arange(len(lengths)), counts)
+    within = (np.arange(len(segment)) - np.repeat(np.cumsum(counts) - counts, counts)) * size
+    first = pack.ancestors[segment] + within
+    queries = np.minimum(lengths[segment] - within, size)
+    tiles = np.stack(
+        [pack.starts[segment] + within, queries, first, pack.ancestors[segment], pack.paths[segment]], axis=1
+    )
+    return np.ascontiguousarray(tiles[np.argsort(-(first + queries), kind="stable")], dtype=np.int32)
+
+
+def _to_device(table: npt.NDArray[np.int32], device: torch.device) -> torch.Tensor:
+    host = torch.from_numpy(table)
+    return host.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else host.to(device)
+
+
+@triton.jit
+def _tree_attention(
+    query,
+    key,
+    value,
+    out,
+    tiles,
+    path,
+    q_head,
+    q_token,
+    q_dim,
+    k_head,
+    k_token,
+    k_dim,
+    v_head,
+    v_token,
+    v_dim,
+    o_token,
+    o_head,
+    scale,
+    softcap,
+    window,
+    DIM: tl.constexpr,
+    VALUE_DIM: tl.constexpr,
+    DIM_PADDED: tl.constexpr,
+    VALUE_DIM_PADDED: tl.constexpr,
+    GROUP: tl.constexpr,
+    TOKENS: tl.constexpr,
+    ROWS: tl.constexpr,
+    KEYS: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    tile = tiles + tl.program_id(0) * 5
+    kv_head = tl.program_id(1)
+    start = tl.load(tile)
+    queries = tl.load(tile + 1)
+    first = tl.load(tile + 2)
+    before = tl.load(tile + 3)
+    ancestors = path + tl.load(tile + 4)
+
+    row = tl.arange(0, ROWS)
+    token = row // GROUP
+    head = kv_head * GROUP + row % GROUP
+    real = (token < queries) & (token < TOKENS)
+    position = first + token
+    dim = tl.arange(0, DIM_PADDED)
+    value_dim = tl.arange(0, VALUE_DIM_PADDED)
+    q = tl.load(
+        query + (start + token)[:, None].to(tl.int64) * q_token + head[:, None] * q_head + dim[None, :] * q_dim,
+        mask=real[:, None] & (dim < DIM)[None, :],
+        other=0.0,
+    )
+    top = tl.full([ROWS], float("-inf"), tl.float32)
+    total = tl.zeros([ROWS], tl.float32)
+    gathered = tl.zeros([ROWS, VALUE_DIM_PADDED], tl.float32)
+    end = first + queries
+    begin = 0
+    if window > 0:
+        begin = tl.maximum(first - window + 1, 0) // KEYS * KEYS
+    for block in range(begin, end, KEYS):
+        at = block + tl.arange(0, KEYS)
+        listed = tl.load(ancestors + at, mask=at < before, other=0)
+        index = tl.where(at < before, listed, start - first + at)
+        index = tl.where(at < end, index, start).to(tl.int64)
+        k = tl.load(
+            key + index[None, :] * k_token + kv_head * k_head + dim[:, None] * k_dim,
+            mask=(dim < DIM)[:, None],
+            other=0.0,
+        )
+        scores = tl.dot(q, k, input_precision=PRECISION) * scale
+        if softcap > 0:
+            # tanh by exp: softcap * (1 - 2 / (exp(2x) + 1))
+            scores = softcap * (1.0 - 2.0 / (tl.exp(2.0 * scores / softcap) + 1.0))
+        seen = at[None, :] <= position[:, None]
+        if window > 0:
+            seen = seen & (position[:, None] - at[None, :] < window)
+        scores = tl.where(seen, scores * 1.4426950408889634, float("-inf"))
+        new_top = tl.maximum(top, tl.max(scores, 1))
+        # A row may see nothing of its first blocks: its maximum is -inf then, and -inf - -inf is NaN.
+        finite_top = tl.where(new_top == float("-inf"), 0.0, new_top)
+        weights = tl.exp2(scores - finite_top[:, None])
+        shrink = tl.exp2(top - finite_top)
+        total = total * shrink + tl.sum(weights, 1)
+        v = tl.load(
+            value + index[:, None] * v_token + kv_head * v_head + value_dim[None, :] * v_dim,
+            mask=(value_dim < VALUE_DIM)[None, :],
+            other=0.0,
+        )
+        gathered = tl.dot(weights.to(v.dtype), v, gathered * shrink[:, None], input_precision=PRECISION)
+        top = new_top
+    tl.store(
+        out + (start + token)[:, None].to(tl.int64) * o_token + head[:, None] * o_head + value_dim[None, :],
+        (gathered / total[:, None]).to(out.dtype.element_ty),
+        mask=real[:, None] & (value_dim < VALUE_DIM)[None, :],
+    )

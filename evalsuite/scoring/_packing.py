@@ -1,0 +1,178 @@
+"""Rows laid out in packs, and one forward over a pack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from evalsuite.attention.by_segment import segment_attention
+from evalsuite.attention.interface import Attend, NoTreeAttention, refusal, tree_attention, tree_pass
+from evalsuite.loading.fusing import fused_layers, unfuse
+from evalsuite.planning.packs import Branch, Pack, packs
+from evalsuite.planning.rows import ScoringRow
+from evalsuite.runner import ModelRunner
+from evalsuite.types import Fallback
+
+Row = tuple[int, ScoringRow]
+"""Number of the request, and a row that scores some of its choices."""
+
+MAX_SITES = 512
+"""Most positions that are read in a pack on CUDA, where their number is fixed: a matrix product's kernel, and so its
+rounding, may change with its shape. At 16,384 tokens that is a position every 32 tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRows:
+    """Rows and their layout."""
+
+    rows: Sequence[Row]
+    """In the order of `pack.placements`."""
+    pack: Pack
+
+
+def lay_out(rows: Sequence[Row], *, token_budget: int, max_sites: int | None) -> Iterator[PackedRows]:
+    """Rows in packs, pack by pack."""
+    branches = [_branch(row) for _, row in rows]
+    for pack in packs(branches, token_budget=token_budget, max_sites=max_sites):
+        yield PackedRows([rows[placement.branch] for placement in pack.placements], pack)
+
+
+def _branch(row: ScoringRow) -> Branch:
+    longest = max(len(continuation) for _, continuation in row.choices)
+    return Branch(tokens=row.input_ids, reads=tuple(range(row.first_read, row.first_read + longest)))
+
+
+class PackForward:
+    """A model set up for packs: a context manager, within which it runs nothing else.
+
+    On CUDA every pack has the same shape, layers are compiled for it, and attention is one fused kernel. Elsewhere a
+    pack is as long as what it holds, and attention goes segment by segment.
+
+    Raises:
+        NoTreeAttention: the model cannot run on a tree.
+    """
+
+    def __init__(self, runner: ModelRunner) -> None:
+        self._runner = runner
+        self._cuda = runner.device.type == "cuda"
+        self._fused_kernel = self._cuda
+        self._fused_layers = False
+        self._stack = ExitStack()
+        self.token_budget = runner.options.token_budget
+        self.max_sites = MAX_SITES if self._cuda else None
+
+    def __enter__(self) -> Self:
+        if (reason := refusal(self._runner.model)) is not None:
+            raise NoTreeAttention(reason)
+        self._stack.enter_context(tree_attention(self._runner.model))
+        # A forward that is compiled as a whole has its layers in it.
+        if self._cuda and self._runner.loaded.report.got["torch_compile"] != "on":
+            self._fused_layers = self._stack.enter_context(fused_layers(self._runner.model))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def plan(self, rows: Sequence[Row]) -> Iterator[PackedRows]:
+        return lay_out(rows, token_budget=self.token_budget, max_sites=self.max_sites)
+
+    def split(self, packed: PackedRows) -> list[PackedRows]:
+        """The same rows in packs of half the size."""
+        half = max(packed.pack.used // 2, 1)
+        return list(lay_out(packed.rows, token_budget=half, max_sites=self.max_sites))
+
+    def tokens(self, packed: PackedRows) -> int:
+        """Tokens that a pack is computed as: halves of the budget as long as it fits, so that shapes stay few."""
+        used = packed.pack.used
+        if not self._cuda or used > self.token_budget:
+            return used
+        limit = self._runner.tokens_that_fit
+        size = self.token_budget
+        while limit is not None and size > limit and size // 2 >= used:
+            size //= 2
+        return size
+
+    def drop_compiled(self, reason: str) -> bool:
+        """Run the layers as they are from now on, if they were compiled."""
+        if not self._fused_layers:
+            return False
+        self._fused_layers = False
+        unfuse(self._runner.model)
+        self._runner.step_down(Fallback(what="fused_layers", asked="on", got="off", reason=reason))
+        return True
+
+    def score(self, packed: PackedRows) -> Iterator[tuple[int, dict[int, float]]]:
+        """(number of the request, choice index to log-probability in nats) for each row.
+
+        Returns before the device is done; drawing the first result waits for it.
+        """
+        pack, size = packed.pack, self.tokens(packed)
+        attend = self._attention(pack)
+        sites = self._padded(pack.sites, self.max_sites or len(pack.sites))
+        with tree_pass(self._runner.model, attend):
+            logits = self._runner.logits_at(
+                self._padded(pack.tokens, size, fill=self._runner.pad_id)[None],
+                torch.zeros_like(sites),
+                sites,
+                position_ids=self._padded(pack.positions, size)[None],
+            )
+        self._runner.counters.padding_tokens += size - pack.used
+        logprobs = torch.log_softmax(logits.float(), dim=-1)  # [sites, vocab]
+        read = self._to_device(np.array(list(_reads(packed)), dtype=np.int64))  # [reads, 2]
+        values = logprobs[read[:, 0], read[:, 1]]
+        if not self._cuda:
+            return _results(packed, values)
+        host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+        host.copy_(values, non_blocking=True)
+        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        copied.record()
+        return _results(packed, host, copied)
+
+    def _attention(self, pack: Pack) -> Attend:
+        device, shape = self._runner.device, self._runner.shape
+        if self._fused_kernel:
+            try:
+                from evalsuite.attention.fused import fused_attention
+            except ImportError as error:
+                self._fused_kernel = False
+                reason = f"Triton cannot be imported: {error}"
+                self._runner.step_down(Fallback(what="tree_attention", asked="fused", got="by segment", reason=reason))
+            else:
+                return fused_attention(pack, device, group=shape.heads // shape.kv_heads)
+        return segment_attention(pack, device)
+
+    def _padded(self, values: np.ndarray[Any, Any], size: int, *, fill: int = 0) -> torch.Tensor:
+        """[size], int64, on the device; as long as the values where these are more."""
+        padded = np.full(max(size, len(values)), fill, dtype=np.int64)
+        padded[: len(values)] = values
+        return self._to_device(padded)
+
+    def _to_device(self, values: np.ndarray[Any, Any]) -> torch.Tensor:
+        host = torch.from_numpy(values)
+        return host.pin_memory().to(self._runner.device, non_blocking=True) if self._cuda else host
+
+
+def _reads(packed: PackedRows) -> Iterator[tuple[int, int]]:
+    """(index among the sites, token id), in the order of rows, choices, tokens."""
+    for placement, (_, row) in zip(packed.pack.placements, packed.rows, strict=True):
+        for _, continuation in row.choices:
+            yield from zip(placement.sites, continuation, strict=False)
+
+
+def _results(
+    packed: PackedRows, values: torch.Tensor, ready: torch.cuda.Event | None = None
+) -> Iterator[tuple[int, dict[int, float]]]:
+    if ready is not None:
+        ready.synchronize()
+    each = iter(values.tolist())
+    for number, row in packed.rows:
+        yield number, {index: sum(islice(each, len(continuation))) for index, continuation in row.choices}

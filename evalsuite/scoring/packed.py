@@ -1,0 +1,46 @@
+"""The packed prefix tree: branches of all questions in flat packs, shared beginnings computed once, no row padded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from evalsuite.attention.interface import NoTreeAttention
+from evalsuite.planning.rows import shared_rows
+from evalsuite.runner import ModelRunner
+from evalsuite.scoring import padded
+from evalsuite.scoring._packing import PackForward
+from evalsuite.types import ChoiceScores, EncodedChoices, Fallback
+
+
+def score(runner: ModelRunner, requests: Sequence[EncodedChoices]) -> Iterator[ChoiceScores]:
+    """Scores as questions complete. A model that cannot run on a tree is scored by `padded`, which is recorded."""
+    left = dict(enumerate(requests))
+    try:
+        with PackForward(runner) as forward:
+            for number, logprobs in _score(runner, forward, requests):
+                del left[number]
+                yield ChoiceScores(id=requests[number].id, logprobs=logprobs)
+    except NoTreeAttention as error:
+        runner.step_down(Fallback(what="strategy", asked="packed", got="padded", reason=str(error)))
+        yield from padded.score(runner, list(left.values()))
+
+
+def _score(
+    runner: ModelRunner, forward: PackForward, requests: Sequence[EncodedChoices]
+) -> Iterator[tuple[int, tuple[float, ...]]]:
+    """(number of the request, its log-probabilities), as they complete."""
+    rows = [(number, row) for number, request in enumerate(requests) for row in shared_rows(request)]
+    waiting: dict[int, dict[int, float]] = {}
+    for number, choices in runner.run_batches(
+        forward.plan(rows),
+        forward.score,
+        forward.tokens,
+        split=forward.split,
+        ahead=1,
+        drop_compiled=forward.drop_compiled,
+    ):
+        scored = waiting.setdefault(number, {})
+        scored |= choices
+        if len(scored) == len(requests[number].continuation_ids):
+            done = waiting.pop(number)
+            yield number, tuple(done[i] for i in range(len(done)))
