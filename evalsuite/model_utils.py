@@ -129,4 +129,3 @@ def _dtype_name(dtype: Any) -> str:
     if name not in _DTYPE_NAMES:
         raise ConfigError(f"dtype: expected one of {', '.join(_DTYPE_NAMES)}, or a torch.dtype of these; got {dtype!r}")
     return _DTYPE_NAMES[name]
-
