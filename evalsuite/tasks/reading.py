@@ -62,11 +62,13 @@ def read_csv(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
                 if len(cells) != len(columns):
                     raise DataError(
                         f"{path}, row {number}: expected {len(columns)} fields ({', '.join(columns)}), "
-                        f"got {len(cells)}: {cells!r:.200}"
+                        f"got {len(cells)}: {cells!r:.200}; the file has no header, and a cell with a comma is quoted"
                     )
                 yield Row(source=str(path), number=number, values=dict(zip(columns, cells, strict=True)))
         except csv.Error as error:
-            raise DataError(f"{path}, row {number + 1}: not valid CSV: {error}") from error
+            raise DataError(
+                f"{path}, row {number + 1}: not valid CSV: {error}; a quote within a quoted cell is doubled"
+            ) from error
         except UnicodeDecodeError as error:
             raise _not_utf8(path, error) from error
 
@@ -122,7 +124,9 @@ def existing_file(folder: Path, names: tuple[str, ...], task: str) -> Path:
         if (folder / name).is_file():
             return folder / name
     there = ", ".join(sorted(p.name for p in folder.iterdir())[:10]) if folder.is_dir() else "no such directory"
-    raise DataError(f"{task}: expected {' or '.join(names)} in {folder}; found: {there or 'nothing'}")
+    raise DataError(
+        f"{task}: expected {' or '.join(names)} in {folder}; found: {there or 'nothing'}; check --data and --split"
+    )
 
 
 def distinct_ids(ids: list[str]) -> list[str]:
@@ -146,7 +150,9 @@ def _json_object(path: Path, number: int, line: str) -> Mapping[str, Any]:
     try:
         value = json.loads(line)
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}, row {number}: not valid JSON: {error.msg} at column {error.colno}") from error
+        raise DataError(
+            f"{path}, row {number}: not valid JSON: {error.msg} at column {error.colno}; expected one object a line"
+        ) from error
     if not isinstance(value, dict):
         raise DataError(f"{path}, row {number}: expected a JSON object, got {type(value).__name__}")
     return value

@@ -199,20 +199,6 @@ def test_an_optimisation_has_its_own_baseline_and_what_cannot_run_is_skipped_by_
         assert speed_up["baseline_questions"] == speed_up["path_questions"] == 3
 
 
-def test_a_model_that_is_not_there_is_explained_by_one_case_and_named_by_the_others(project: pytest.Pytester) -> None:
-    result = project.runpytest_inprocess("benchmarks", "--model", "./gone", "--benchmark-disable")
-    result.assert_outcomes(failed=3)
-    lines = [line for line in result.outlines if line.startswith("ModelFilesError: ")]
-    assert lines == [
-        "ModelFilesError: model: no such directory: ./gone. Check the path, or give a hub name such as Qwen/Qwen3-4B",
-        *[
-            "ModelFilesError: ./gone could not be loaded; the first case that needed it says why: "
-            "model: no such directory: ./gone. Check the path, or ..."
-        ]
-        * 2,
-    ]
-
-
 def test_cases_of_one_name_in_two_files_keep_their_results_apart(run_suite: RunSuite, project: pytest.Pytester) -> None:
     other = BENCHMARK.replace('"unbatched", "per_question", "padded"', '"unbatched", "padded"')
     project.path.joinpath("benchmarks", "test_own.py").write_text(other)

@@ -1,0 +1,75 @@
+"""What the README quotes under "Troubleshooting" is what comes out, word for word, and its remedies are remedies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.troubleshooting import provocations as provoke
+from tests.troubleshooting.conftest import Lab
+from tests.troubleshooting.provocations import PROVOCATIONS, Provocation
+from tests.troubleshooting.quotes import quoted, says
+
+
+def provoked() -> list[Any]:
+    return [
+        pytest.param(provocation, message, id=provocation.__name__)
+        for symptom, messages in quoted().items()
+        for provocation, message in zip(PROVOCATIONS.get(symptom, ()), messages, strict=False)
+    ]
+
+
+def test_every_quoted_message_has_its_provocation() -> None:
+    assert {symptom: len(messages) for symptom, messages in quoted().items()} == {
+        symptom: len(provocations) for symptom, provocations in PROVOCATIONS.items()
+    }
+
+
+@pytest.mark.parametrize(("provocation", "message"), provoked())
+def test_the_message_is_the_one_that_the_readme_quotes(lab: Lab, provocation: Provocation, message: str) -> None:
+    printed = provocation(lab)
+    assert says(printed, message), f"expected the line\n{message}\ngot\n{printed}"
+
+
+@pytest.mark.parametrize(
+    ("provocation", "remedy"),
+    [
+        (provoke.flash_is_not_installed, "--strategy=padded --attention=sdpa"),
+        (provoke.flash_needs_a_newer_gpu, "--strategy=padded --attention=auto"),
+        (provoke.a_batch_is_too_large, "--strategy=padded --token-budget=150"),
+        (provoke.a_batch_is_too_large, "--strategy=padded --batch-size=2"),
+        (provoke.a_batch_is_too_large, "--strategy=unbatched"),
+        (provoke.the_compiler_fails, "--strategy=padded"),
+        (provoke.a_driver_is_missing, "--strategy=padded --device=cpu"),
+        (provoke.bfloat16_needs_a_newer_gpu, "--strategy=padded --dtype=float32"),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else value,
+)
+def test_a_remedy_ends_the_symptom(lab: Lab, provocation: Provocation, remedy: str) -> None:
+    assert "step down: " in provocation(lab)
+    printed = lab.run(*remedy.split())
+    assert "step down: " not in printed
+    assert " passed" in printed
+
+
+@pytest.mark.parametrize(
+    ("printed", "message", "said"),
+    [
+        ("a\n  step down: x -> y: z \n", "step down: x -> ...: z", True),
+        ("step down: x -> y: z and more", "step down: x -> y: z", False),
+        ("step down: x (y)", "step down: x .y.", False),
+    ],
+    ids=["a whole line", "a part of a line", "no pattern"],
+)
+def test_a_message_is_compared_as_a_whole_line_of_plain_text(printed: str, message: str, said: bool) -> None:
+    assert says(printed, message) is said
+
+
+def test_a_model_that_is_not_there_is_explained_by_one_case_and_named_by_the_others(lab: Lab) -> None:
+    lines = [line for line in lab.run("--model", "./gone").splitlines() if line.startswith("ModelFilesError: ")]
+    assert lines == [
+        "ModelFilesError: model: no such directory: ./gone. Check the path, or give a hub name such as Qwen/Qwen3-4B",
+        "ModelFilesError: ./gone could not be loaded; the first case that needed it says why: "
+        "model: no such directory: ./gone. Check the path, or ...",
+    ]
