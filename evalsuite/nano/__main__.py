@@ -4,8 +4,10 @@ python -m evalsuite.nano data                      # the sample data
 python -m evalsuite.nano tokenizer                 # the tokenizer
 python -m evalsuite.nano shards --to SHARDS &      # the training stream, pre-tokenised, on all cores
 python -m evalsuite.nano train --shards SHARDS --to OUT --compile
-python -m evalsuite.nano export --checkpoint OUT/model.pt
-python -m evalsuite.nano figures                   # what the saved model scores
+python -m evalsuite.nano shards --mixture finish --to MORE &
+python -m evalsuite.nano train --start OUT/model.pt --learning-rate 1e-3 --shards MORE --to NEXT
+python -m evalsuite.nano export --checkpoint NEXT/model.pt
+python -m evalsuite.nano figures                   # what the saved model scores, and how it grades
 """
 
 from __future__ import annotations
@@ -32,11 +34,16 @@ def main() -> None:
     shards.add_argument("--to", type=Path, required=True)
     shards.add_argument("--count", type=int, default=400, help="shards of 2 M tokens")
     shards.add_argument("--processes", type=int)
+    shards.add_argument("--mixture", choices=("finish", "exams"), help="for a trained model (default: all of training)")
+    shards.add_argument("--batch-tokens", type=int, default=32_768)
     train = steps.add_parser("train")
     train.add_argument("--shards", type=Path, required=True)
     train.add_argument("--count", type=int, default=400, help="how many shards there will be")
     train.add_argument("--to", type=Path, required=True)
     train.add_argument("--seconds", type=float, default=240.0)
+    train.add_argument("--start", type=Path, help="checkpoint to go on from (default: random weights)")
+    train.add_argument("--learning-rate", type=float, default=3e-3)
+    train.add_argument("--answers-only", action="store_true", help="prompts weigh nothing: half the work")
     train.add_argument("--layers", type=int, default=3)
     train.add_argument("--report-seconds", type=float, default=20.0)
     train.add_argument("--watched", type=int, default=200)
@@ -60,7 +67,8 @@ def _run(a: argparse.Namespace) -> None:
     elif a.step == "shards":
         from evalsuite.nano.shards import StreamPlan, write_shards
 
-        print(f"{write_shards(a.to, a.model_dir, StreamPlan(shards=a.count), a.processes):,} tokens, padding included")
+        plan = StreamPlan(shards=a.count, mixture=a.mixture, batch_tokens=a.batch_tokens)
+        print(f"{write_shards(a.to, a.model_dir, plan, a.processes):,} tokens, padding included")
     elif a.step == "train":
         _train(a)
     elif a.step == "export":
@@ -68,12 +76,16 @@ def _run(a: argparse.Namespace) -> None:
 
         export(a.checkpoint, a.model_dir)
     else:
+        from evalsuite.nano.agreement import agreement, agreement_by_kind, judge_sample
         from evalsuite.nano.figures import measure
 
         for dtype in ("float32", "bfloat16"):
             for shots in a.shots:
                 found = measure(a.model_dir, a.data_dir, dtype=dtype, shots=shots)
                 print(json.dumps({"dtype": dtype, "shots": shots, **found}))
+            verdicts = judge_sample(a.model_dir, a.data_dir, dtype=dtype)
+            print(json.dumps({"dtype": dtype, "grades follow exact match": agreement(verdicts)}))
+            print(json.dumps({"dtype": dtype, "of every kind": agreement_by_kind(verdicts)}, ensure_ascii=False))
 
 
 def _train(a: argparse.Namespace) -> None:
@@ -82,11 +94,13 @@ def _train(a: argparse.Namespace) -> None:
     plan = TrainPlan(
         shape=Shape(layers=a.layers),
         seconds=a.seconds,
+        learning_rate=a.learning_rate,
+        answers_only=a.answers_only,
         report_seconds=a.report_seconds,
         watched=a.watched,
         compile=a.compile,
     )
-    train(plan, shards=a.shards, count=a.count, tokenizer=a.model_dir, data=a.data_dir, out=a.to)
+    train(plan, shards=a.shards, count=a.count, tokenizer=a.model_dir, data=a.data_dir, out=a.to, start=a.start)
 
 
 if __name__ == "__main__":

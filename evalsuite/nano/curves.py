@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from evalsuite.nano import documents as d
+from evalsuite.nano import grading
 from evalsuite.nano.documents import Document
 from evalsuite.nano.seen import sample_documents
 from evalsuite.nano.tokenizer import Encoder
@@ -30,6 +31,8 @@ def watched_sets(data: Path, count: int, seed: int = 0) -> dict[str, list[Docume
     for maker in (d.mmlu, d.vmlu, d.vnhsge, d.viquad, d.vietnews):
         sets[maker.__name__] = [maker(rng, 0, held_out=True) for _ in range(count)]
         sets[f"{maker.__name__} 3-shot"] = [maker(rng, 3, held_out=True) for _ in range(few)]
+    for task, grades in grading.MAKERS.items():
+        sets[f"grades of {task}"] = [grades(rng, held_out=True) for _ in range(count)]
     return sets
 
 

@@ -38,6 +38,8 @@ class StreamPlan:
     shards: int = 400
     early_shards: int = 12
     """Shards that open the stream with the early mixture."""
+    mixture: str | None = None
+    """A stream of its own, of this mixture alone, for a trained model; None for the early and the late one."""
     tokens: int = 2_000_000
     """Of one shard, at least."""
     batch_tokens: int = 32_768
@@ -78,11 +80,12 @@ def weigh(parts: Sequence[list[int]]) -> Row:
 
 def build_shard(encoder: Encoder, plan: StreamPlan, index: int, sample: Sequence[Document]) -> Shard:
     """Shard number `index`: the seen sample once, then the stream. Deterministic in its arguments."""
-    rng = random.Random(f"shard/{plan.seed}/{index}")
+    rng = random.Random(f"{plan.mixture or 'shard'}/{plan.seed}/{index}")
+    mixture = plan.mixture or ("early" if index < plan.early_shards else "late")
     rows = [weigh(encoder.parts(document)) for document in sample]
     total = sum(len(ids) for ids, _ in rows)
     while total < plan.tokens:
-        row = weigh(encoder.parts(draw_document(rng, early=index < plan.early_shards)))
+        row = weigh(encoder.parts(draw_document(rng, mixture)))
         if len(row[0]) <= MAX_LENGTH:
             rows.append(row)
             total += len(row[0])

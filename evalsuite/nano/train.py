@@ -47,6 +47,8 @@ class TrainPlan:
     weight_decay: float = 0.1
     accumulate: int = 2
     """Batches in one step."""
+    answers_only: bool = False
+    """Prompts weigh nothing, and the logits after them are not computed."""
     report_seconds: float = 20.0
     watched: int = 200
     """Documents in each watched set."""
@@ -62,9 +64,13 @@ def train(
     tokenizer: Path,
     data: Path,
     out: Path,
+    start: Path | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[dict[str, Any]]:
-    """Train until the time is up; writes model.pt and curve.json to `out` at every report, and returns the curve."""
+    """Train until the time is up; writes model.pt and curve.json to `out` at every report, and returns the curve.
+
+    From random weights, or from the checkpoint `start`, which must be of the plan's shape.
+    """
     torch.manual_seed(plan.seed)
     torch.set_float32_matmul_precision("high")
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -72,8 +78,12 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     shape = {"vocab": encoder.vocabulary, **asdict(plan.shape)}
     model = Twin(**shape).to(device)
+    if start is not None:
+        model.load_state_dict(torch.load(start, weights_only=True, map_location=device)["state"])
     optimiser = make_optimiser(model, plan.weight_decay, device)
-    loss_of = torch.compile(model.loss, dynamic=True) if plan.compile else model.loss
+    loss_of: Callable[[Tensor, Tensor], Tensor] = model.answer_loss if plan.answers_only else model.loss
+    if plan.compile:
+        loss_of = torch.compile(loss_of, dynamic=True)
     sets = watched_sets(data, plan.watched)
     batches = read_batches(shards, count, device)
     curve: list[dict[str, Any]] = []

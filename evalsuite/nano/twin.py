@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from evalsuite.nano.shards import PROMPT_WEIGHT
+
 
 class RMSNorm(nn.Module):
     def __init__(self, size: int, eps: float = 1e-6) -> None:
@@ -122,12 +124,16 @@ class Twin(nn.Module):
                 nn.init.normal_(parameter, std=std)
 
     def forward(self, ids: Tensor) -> Tensor:  # ids: [B, T] -> logits: [B, T, vocab]
+        return F.linear(self.hidden(ids), self.model.embed_tokens.weight)
+
+    def hidden(self, ids: Tensor) -> Tensor:  # ids: [B, T] -> [B, T, hidden], normed
         t = ids.shape[1]
         cos, sin = self.cos[:t], self.sin[:t]
         x = self.model.embed_tokens(ids)
         for layer in self.model.layers:
             x = layer(x, cos, sin)
-        return F.linear(self.model.norm(x), self.model.embed_tokens.weight)
+        normed: Tensor = self.model.norm(x)
+        return normed
 
     def loss(self, ids: Tensor, weights: Tensor) -> Tensor:
         """Weighted mean cross-entropy of each next token. ids, weights: [B, T]."""
@@ -135,3 +141,10 @@ class Twin(nn.Module):
         each = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), ids[:, 1:].reshape(-1), reduction="none")
         w = weights[:, 1:].reshape(-1)
         return (each * w).sum() / w.sum()
+
+    def answer_loss(self, ids: Tensor, weights: Tensor) -> Tensor:
+        """The loss over tokens that weigh more than a prompt's. ids, weights: [B, T]."""
+        counted = weights[:, 1:] > PROMPT_WEIGHT
+        logits = F.linear(self.hidden(ids)[:, :-1][counted], self.model.embed_tokens.weight).float()
+        w = weights[:, 1:][counted]
+        return (F.cross_entropy(logits, ids[:, 1:][counted], reduction="none") * w).sum() / w.sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import random
 from pathlib import Path
@@ -17,8 +18,8 @@ from evalsuite.nano.curves import exact_share, watched_sets
 from evalsuite.nano.export import export, to_transformers
 from evalsuite.nano.questions import draw_question
 from evalsuite.nano.seen import sample_documents
-from evalsuite.nano.shards import WEIGHT_UNIT, Shard, StreamPlan, build_shard, weigh
-from evalsuite.nano.stream import draw_document
+from evalsuite.nano.shards import PROMPT_WEIGHT, WEIGHT_UNIT, Shard, StreamPlan, build_shard, weigh
+from evalsuite.nano.stream import MIXTURES, draw_document
 from evalsuite.nano.tokenizer import Encoder, train_tokenizer
 from evalsuite.nano.train import Shape, TrainPlan, apply_step, make_optimiser, rate, read_batches, set_rate, train
 from evalsuite.nano.twin import Twin
@@ -46,7 +47,7 @@ def test_documents_are_encoded_as_the_tokenizer_encodes_their_text(encoder: Enco
     tokenizer = AutoTokenizer.from_pretrained(MODEL_DIR)
     rng = random.Random(1)
     for index in range(150):
-        document = draw_document(rng, early=index % 3 == 0)
+        document = draw_document(rng, tuple(MIXTURES)[index % len(MIXTURES)])
         ids = [token for part in encoder.parts(document) for token in part]
         assert ids == [*tokenizer.encode("".join(document.parts)), encoder.end_of_text]
 
@@ -73,11 +74,26 @@ def test_a_shard_holds_its_documents_once_with_weightless_padding(encoder: Encod
     assert ends == int(shard.shapes[:, 0].sum())
 
 
-def test_the_tokenizer_is_trained_alike_twice(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        train_tokenizer(tmp_path / name, documents=300, vocabulary=400)
-    one, two = ((tmp_path / name / "tokenizer.json").read_bytes() for name in ("one", "two"))
-    assert one == two
+def test_the_recipe_gives_the_tokenizer_byte_for_byte(tmp_path: Path) -> None:
+    train_tokenizer(tmp_path)
+    assert (tmp_path / "tokenizer.json").read_bytes() == (MODEL_DIR / "tokenizer.json").read_bytes()
+
+
+def test_a_stream_for_a_trained_model_has_shards_of_its_own(encoder: Encoder, shard: Shard) -> None:
+    plan = dataclasses.replace(TINY_PLAN, mixture="exams")
+    assert not np.array_equal(build_shard(encoder, plan, 0, ()).ids[:500], shard.ids[:500])
+
+
+def test_the_answer_loss_is_the_loss_where_prompts_weigh_nothing(encoder: Encoder) -> None:
+    rng = random.Random(6)
+    rows = [weigh(encoder.parts(d.bare(rng))) for _ in range(8)]
+    width = max(len(ids) for ids, _ in rows)
+    ids = torch.tensor([row + [encoder.pad] * (width - len(row)) for row, _ in rows])
+    weights = torch.tensor([row + [0] * (width - len(row)) for _, row in rows]) / WEIGHT_UNIT
+    answers = weights * (weights > PROMPT_WEIGHT)
+    twin = tiny_twin(encoder.vocabulary)
+    assert 0 < (answers > 0).sum() < (weights > 0).sum()
+    torch.testing.assert_close(twin.answer_loss(ids, weights), twin.loss(ids, answers))
 
 
 def test_the_twin_computes_what_transformers_qwen3_computes(encoder: Encoder) -> None:
@@ -149,6 +165,18 @@ def test_a_short_run_lowers_the_loss_and_exports_what_from_pretrained_loads(tmp_
         (target / name).write_bytes((MODEL_DIR / name).read_bytes())
     export(tmp_path / "out" / "model.pt", target)
     assert {p.name for p in target.iterdir()} >= {"config.json", "generation_config.json", "model.safetensors"}
+
+
+def test_a_run_goes_on_from_a_checkpoint(tmp_path: Path, shard: Shard) -> None:
+    np.savez(tmp_path / "00000.npz", ids=shard.ids, weights=shard.weights, shapes=shard.shapes)
+    still = TrainPlan(shape=TINY, seconds=10, learning_rate=0.0, report_seconds=30, watched=1)
+    where = {"shards": tmp_path, "count": 1, "tokenizer": MODEL_DIR, "data": DATA_DIR}
+    train(still, **where, out=tmp_path / "one", clock=itertools.count().__next__)
+    other = dataclasses.replace(still, seed=1, answers_only=True)
+    start = tmp_path / "one" / "model.pt"
+    train(other, **where, out=tmp_path / "two", start=start, clock=itertools.count().__next__)
+    one, two = (torch.load(tmp_path / out / "model.pt", weights_only=True)["state"] for out in ("one", "two"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_batches_come_in_shard_order_and_start_over(tmp_path: Path, shard: Shard) -> None:
