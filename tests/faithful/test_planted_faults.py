@@ -102,9 +102,9 @@ def scored_off_by_one(step: int) -> Plant:
         real = ModelRunner.logits_at
 
         def logits_at(
-            self: ModelRunner, input_ids: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
+            self: ModelRunner, input_ids: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, **positions: Any
         ) -> torch.Tensor:
-            return real(self, input_ids, rows, (columns + step).clamp(0, input_ids.shape[1] - 1))
+            return real(self, input_ids, rows, (columns + step).clamp(0, input_ids.shape[1] - 1), **positions)
 
         monkeypatch.setattr(ModelRunner, "logits_at", logits_at)
 
@@ -129,6 +129,7 @@ SCORING_FAULTS: list[tuple[str, Plant, tuple[str, ...]]] = [
     ("read one position early", scored_off_by_one(-1), ARCHITECTURES),
     ("read one position late", scored_off_by_one(+1), ARCHITECTURES),
 ]
+OPTIMISED = tuple(name for name in SCORING_STRATEGIES if name != REFERENCE_STRATEGY)
 GENERATION_FAULTS: list[tuple[str, Plant, tuple[str, ...]]] = [
     ("right padding", right_padding, ARCHITECTURES),
     ("mask dropped", mask_dropped, ARCHITECTURES),
@@ -154,6 +155,14 @@ def test_a_fault_in_scoring_goes_red(plant: Plant, architecture: str) -> None:
     assert not scoring_verdict(tiny_loaded(architecture), "padded", plant).faithful
 
 
+@pytest.mark.parametrize("step", [-1, +1], ids=["early", "late"])
+@pytest.mark.parametrize("strategy", OPTIMISED)
+def test_every_strategy_that_reads_one_position_beside_goes_red(strategy: str, step: int) -> None:
+    sound = scoring_verdict(tiny_loaded("llama"), strategy)
+    assert sound.faithful, sound.summary()
+    assert not scoring_verdict(tiny_loaded("llama"), strategy, scored_off_by_one(step)).faithful
+
+
 @pytest.mark.parametrize(("plant", "architecture"), cases(GENERATION_FAULTS))
 def test_a_fault_in_generation_goes_red(plant: Plant, architecture: str) -> None:
     sound = generation_verdict(tiny_loaded(architecture), "padded")
@@ -162,7 +171,7 @@ def test_a_fault_in_generation_goes_red(plant: Plant, architecture: str) -> None
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("strategy", [name for name in SCORING_STRATEGIES if name != REFERENCE_STRATEGY])
+@pytest.mark.parametrize("strategy", OPTIMISED)
 def test_scoring_without_a_fault_is_green(architecture: str, strategy: str) -> None:
     verdict = scoring_verdict(tiny_loaded(architecture), strategy)
     assert verdict.faithful, verdict.summary()

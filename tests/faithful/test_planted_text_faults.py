@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from evalsuite import encoding
-from evalsuite.config import REFERENCE_STRATEGY, ExecutionOptions
+from evalsuite.config import REFERENCE_STRATEGY, SCORING_STRATEGIES, ExecutionOptions
 from evalsuite.engines.transformers import TransformersEngine
 from evalsuite.generation import padded as padded_generation
 from evalsuite.loading import LoadedModel
@@ -111,12 +111,13 @@ def stopped_at_padding(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_choices_truncated_on_the_right_go_red(architecture: str) -> None:
+@pytest.mark.parametrize("strategy", [name for name in SCORING_STRATEGIES if name != REFERENCE_STRATEGY])
+def test_choices_truncated_on_the_right_go_red(architecture: str, strategy: str) -> None:
     loaded = tiny_loaded(architecture)
     assert all(len(tiny_tokenizer()(text)["input_ids"]) > WINDOW for text in LONG_TEXTS)
-    sound = scoring_verdict(loaded, "padded", texts=LONG_TEXTS)
+    sound = scoring_verdict(loaded, strategy, texts=LONG_TEXTS)
     assert sound.faithful, sound.summary()
-    assert not scoring_verdict(loaded, "padded", truncated_on_the_right, texts=LONG_TEXTS).faithful
+    assert not scoring_verdict(loaded, strategy, truncated_on_the_right, texts=LONG_TEXTS).faithful
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -29,11 +29,16 @@ def prompt_requests(texts: Sequence[str]) -> list[GenerationRequest]:
 
 
 def scoring_verdict(
-    loaded: LoadedModel, strategy: str, plant: Plant | None = None, *, texts: Sequence[str] = TEXTS
+    loaded: LoadedModel,
+    strategy: str,
+    plant: Plant | None = None,
+    *,
+    texts: Sequence[str] = TEXTS,
+    options: ExecutionOptions | None = None,
 ) -> Verdict:
     """The reference answers soundly; then the fault is planted, and the path encodes and scores with it."""
     requests = choice_requests(texts)
-    with TransformersEngine(loaded, ExecutionOptions()) as engine, pytest.MonkeyPatch.context() as patch:
+    with TransformersEngine(loaded, options or ExecutionOptions()) as engine, pytest.MonkeyPatch.context() as patch:
         reference = {o.id: o for o in engine.score(engine.encode_choices(requests), REFERENCE_STRATEGY)}
         if plant:
             plant(patch)
