@@ -155,8 +155,11 @@ def test_a_fault_in_scoring_goes_red(plant: Plant, architecture: str) -> None:
     assert not scoring_verdict(tiny_loaded(architecture), "padded", plant).faithful
 
 
-@pytest.mark.parametrize("step", [-1, +1], ids=["early", "late"])
-@pytest.mark.parametrize("strategy", OPTIMISED)
+@pytest.mark.parametrize(
+    ("strategy", "step"),
+    # per_question's rows end where they are read: nothing stands a position later.
+    [(strategy, step) for strategy in OPTIMISED for step in (-1, +1) if (strategy, step) != ("per_question", +1)],
+)
 def test_every_strategy_that_reads_one_position_beside_goes_red(strategy: str, step: int) -> None:
     sound = scoring_verdict(tiny_loaded("llama"), strategy)
     assert sound.faithful, sound.summary()
