@@ -31,6 +31,11 @@ class RequestError(EvalsuiteError, ValueError):
     """A request that no strategy can execute, such as an empty continuation."""
 
 
+def anew(error: EvalsuiteError) -> EvalsuiteError:
+    """The same error without its traceback, to be kept: the frames of a traceback hold models."""
+    return type(error)(*error.args)
+
+
 def first_line(error: BaseException) -> str:
     """An error's first line, at most 300 characters and without its full stop, to be quoted in another."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300].rstrip(".")

@@ -13,7 +13,7 @@ import torch
 from evalsuite import faithful
 from evalsuite.config import REFERENCE_STRATEGY, InferenceConfig
 from evalsuite.engines.transformers import TransformersEngine
-from evalsuite.errors import ConfigError, EvalsuiteError
+from evalsuite.errors import ConfigError, EvalsuiteError, anew
 from evalsuite.evaluation import Workload, answer, prepare
 from evalsuite.harness.case import ExecutionPath
 from evalsuite.harness.options import SEED, SuiteOptions
@@ -117,13 +117,13 @@ class EvaluationSession:
     def data(self, task: str) -> TaskData:
         """The questions of a task that --data, --split, --shots and --limit leave."""
         if task in self._unreadable:
-            raise self._unreadable[task]
+            raise anew(self._unreadable[task])
         if task not in self._data:
             options = self.options
             try:
                 data = get_task(task).read(options.data_source(), split=options.split, shots=options.shots)
             except EvalsuiteError as error:
-                self._unreadable[task] = error  # a hub that does not answer is not asked again for each strategy
+                self._unreadable[task] = anew(error)  # a hub that does not answer is not asked for each strategy
                 raise
             self._data[task] = limit_examples(data, options.limit, SEED)
         return self._data[task]

@@ -1,5 +1,8 @@
 """What the cases of a session share, and what is not tried again for each of them."""
 
+import gc
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +32,25 @@ def test_data_that_cannot_be_read_is_asked_for_once(monkeypatch: pytest.MonkeyPa
         with pytest.raises(DataError, match="no such folder"):
             session.data("mmlu")
     assert asked == [1]
+
+
+def test_data_that_cannot_be_read_holds_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*_: Any, **__: Any) -> None:
+        raise DataError("no such folder")
+
+    monkeypatch.setattr(module, "get_task", lambda _: SimpleNamespace(read=read))
+    session = bare_session(data_source=lambda: None, split=None, shots=0)
+
+    def case_with_a_model() -> Callable[[], object]:
+        model = SimpleNamespace()
+        with pytest.raises(DataError):
+            session.data("mmlu")
+        return weakref.ref(model)
+
+    for _ in range(2):
+        model = case_with_a_model()
+        gc.collect()
+        assert model() is None
 
 
 @pytest.mark.parametrize(
