@@ -34,6 +34,10 @@ def test_data_that_cannot_be_read_is_asked_for_once(monkeypatch: pytest.MonkeyPa
     assert asked == [1]
 
 
+class Model:
+    """Something that a case holds while it asks for its questions."""
+
+
 def test_data_that_cannot_be_read_holds_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(*_: Any, **__: Any) -> None:
         raise DataError("no such folder")
@@ -42,7 +46,7 @@ def test_data_that_cannot_be_read_holds_no_model(monkeypatch: pytest.MonkeyPatch
     session = bare_session(data_source=lambda: None, split=None, shots=0)
 
     def case_with_a_model() -> Callable[[], object]:
-        model = SimpleNamespace()
+        model = Model()
         with pytest.raises(DataError):
             session.data("mmlu")
         return weakref.ref(model)
