@@ -122,7 +122,7 @@ def served_models(base_url: str, key: Secret, *, timeout_s: float) -> list[str] 
         if failure.status is None or failure.status in (401, 403):
             raise JudgeError(
                 f"judge: expected an OpenAI-compatible server at {base_url}, got {failure}. "
-                "Start the server, or correct --judge"
+                "Start the server, or correct its address"
             ) from None
         return None
     data = getattr(page, "data", None)
@@ -184,7 +184,7 @@ async def _named(request: Awaitable[Any], key: Secret, *, timeout_s: float, dead
         async with asyncio.timeout(deadline_s):
             return await request
     except openai.APITimeoutError:
-        raise _Failure(f"timeout: no answer within {timeout_s:g} s, asked again and again", server_fails=True) from None
+        raise _Failure(f"timeout: no answer within {timeout_s:g} s", server_fails=True) from None
     except TimeoutError:
         raise _Failure(f"timeout: not done within {deadline_s:g} s in all", server_fails=True) from None
     except openai.APIConnectionError as error:
