@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from evalsuite.config import InferenceConfig
-from evalsuite.errors import DataError
+from evalsuite.config import ExecutionOptions, InferenceConfig
+from evalsuite.errors import DataError, JudgeError
 from evalsuite.harness import session as module
 from evalsuite.harness.session import EvaluationSession
 
@@ -67,3 +67,19 @@ def test_the_reference_runs_without_compiled_graphs_and_flash_kernels(asked: str
     session.pool = SimpleNamespace(get=lambda config: loaded)
     config = InferenceConfig(attention=asked, torch_compile=True)
     assert session.plain(config) == InferenceConfig(attention=plain, torch_compile=False)
+
+
+def test_a_judge_that_is_not_there_is_looked_for_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    looked = []
+
+    def absent(where: str, **_: Any) -> None:
+        looked.append(where)
+        raise JudgeError("no server there")
+
+    monkeypatch.setattr(module, "open_judge", absent)
+    judge = SimpleNamespace(where="http://h/v1", model=None, api_key=None, timeout_s=1.0, concurrency=1)
+    session = bare_session(judge=judge, results=tmp_path, config=InferenceConfig(), execution=ExecutionOptions())
+    for _ in range(2):
+        with pytest.raises(JudgeError, match="no server there"):
+            session.judge()
+    assert looked == ["http://h/v1"]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalsuite.errors import ConfigError
-from evalsuite.results import ResultsRun, case_names, file_stem, finite
+from evalsuite.results import ResultsRun, add_fields, case_names, file_stem, finite
 from evalsuite.types import ChoiceScores, Generation, Graded
 
 CHOICE = ChoiceScores(id="q/1", logprobs=(-0.5, -2.0))
@@ -141,3 +141,17 @@ def test_a_killed_run_leaves_the_questions_it_had_answered(tmp_path):
     (run,) = tmp_path.iterdir()
     assert [line["id"] for line in lines(run / "test_mmlu-padded.jsonl")] == ["0", "1", "2"]
     assert json.loads((run / "summary.json").read_text())["cases"] == {}
+
+
+def test_fields_are_added_to_each_question_s_line_and_nothing_else_changes(tmp_path):
+    run = ResultsRun(tmp_path, label="nano")
+    texts = {"q/1": "Hà Nội\u2028\nmới", "q/2": "Huế"}
+    with run.open_case("test_viquad[padded]") as log:
+        for id_, text in texts.items():
+            outcome = Generation(id=id_, text=text, token_ids=(1,), logprobs=(-0.1,), finish_reason="stop")
+            graded = Graded(id=id_, group="g", prediction=text, gold=("a",), scores={"exact_match": 0.0})
+            log.write(outcome, graded, prompt_hash="abc", main_metric="exact_match")
+    before = lines(log.path)
+    add_fields(log.path, {"q/2": {"judge": 0.5}, "q/1": {"judge": None}})
+    assert lines(log.path) == [before[0] | {"judge": None}, before[1] | {"judge": 0.5}]
+    assert {path.name for path in run.path.iterdir()} == {"summary.json", "test_viquad-padded.jsonl"}
