@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pickle import UnpicklingError
 from typing import Any, NoReturn
 
 import torch
 
-from evalsuite.errors import ConfigError, ModelLoadError, first_line
+from evalsuite.errors import ConfigError, ModelFilesError, ModelLoadError, first_line
 from evalsuite.loading.report import StepsDown
-from evalsuite.loading.sources import GENERATION_CONFIG, Source, some
+from evalsuite.loading.sources import GENERATION_CONFIG, PICKLED, Source, some
 
 _ATTENTION_WORDS = ("attention", "attn", "flash", "sdpa")
 
@@ -69,15 +70,21 @@ def from_files(source: Source, model_config: Any, attention: str, dtype: str, de
     directory = source.weights_dir
     auto: Any = AutoModelForCausalLM  # untyped in transformers
     placed: dict[str, Any] = {} if loads_through_host(device) else {"device_map": {"": device}}
-    model, info = auto.from_pretrained(
-        str(directory),
-        config=model_config,
-        dtype=getattr(torch, dtype),
-        attn_implementation=attention,
-        output_loading_info=True,
-        local_files_only=True,
-        **placed,
-    )
+    try:
+        model, info = auto.from_pretrained(
+            str(directory),
+            config=model_config,
+            dtype=getattr(torch, dtype),
+            attn_implementation=attention,
+            output_loading_info=True,
+            local_files_only=True,
+            **placed,
+        )
+    except (UnpicklingError, EOFError) as error:  # torch's own message tells how to run what the file holds
+        raise ModelFilesError(
+            f"{directory}: {PICKLED}: expected tensors as torch.save writes them, got a file that ends early or holds "
+            "something else, which is not run. Copy it again, or save the model as safetensors"
+        ) from error
     for kind in ("missing", "unexpected"):
         names = sorted(info[f"{kind}_keys"])
         if names:

@@ -62,6 +62,16 @@ def test_flex_attention_runs_only_when_it_is_named(monkeypatch: pytest.MonkeyPat
     assert by_name["flex_attention"] is None
 
 
+def test_flex_attention_that_is_named_on_the_cpu_becomes_sdpa_which_does_the_same(save_model: SaveModel) -> None:
+    loaded = load_cpu(save_model(), attention="flex_attention")
+    assert loaded.model.config._attn_implementation == "sdpa"
+    (step,) = loaded.report.fallbacks
+    assert (step.asked, step.got) == ("flex_attention", "sdpa")
+    assert step.reason == "flex_attention is used on CUDA only: on cpu, sdpa does the same without compiling kernels"
+    with pytest.raises(ConfigError, match="flex_attention cannot be had: flex_attention is used on CUDA only"):
+        load_cpu(save_model(), attention="flex_attention", strict_config=True)
+
+
 def test_a_named_attention_without_its_package_falls_back_with_one_warning(
     save_model: SaveModel, caplog: pytest.LogCaptureFixture
 ) -> None:
