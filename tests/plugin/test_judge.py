@@ -30,14 +30,13 @@ def imported() -> None:
 
 @pytest.fixture
 def run(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the project's benchmarks on nano and a little of its sample, untimed; in this process unless told."""
+    """Run the project's benchmarks on nano and a little of its sample, untimed, in this process."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     project.path.joinpath("benchmarks", "test_mmlu.py").unlink()
     project.path.joinpath("benchmarks", "test_all.py").write_text(BENCHMARKS)
 
-    def run(*options: str, apart: bool = False, **how: Any) -> pytest.RunResult:
-        run_pytest = project.runpytest_subprocess if apart else project.runpytest_inprocess
-        return run_pytest(
+    def run(*options: str, **how: Any) -> pytest.RunResult:
+        return project.runpytest_inprocess(
             *("benchmarks", "--benchmark-disable", "--results=out", "--judge-api-key", KEY),
             *("--device=cpu", "--dtype=float32", f"--limit={QUESTIONS}", *options),
             **how,
@@ -106,7 +105,7 @@ def test_generated_answers_are_graded_shown_and_recorded_and_a_second_run_asks_n
 def test_missing_grades_fail_the_case_when_everything_is_recorded(run: Run, project: pytest.Pytester) -> None:
     with serving(lambda n, body: says("1") if n else fails(400, f"{KEY} is odd")) as server:
         options = (f"--judge={server.url}", "--judge-concurrency=1", "--strategy=padded", "-k", "viquad")
-        result = run(*options, "-n1", "-v", "--showlocals", "--tb=long", apart=True)
+        result = run(*options)
         result.assert_outcomes(failed=1)
         result.stdout.fnmatch_lines(
             [
@@ -141,6 +140,26 @@ def test_with_choice_tasks_alone_the_judge_is_not_even_looked_for(run: Run) -> N
         assert server.probes == 0
     result.assert_outcomes(passed=1, deselected=5)
     result.stdout.fnmatch_lines(["--judge had nothing to grade: it grades the answers of viquad and vietnews"])
+
+
+FAILING = """
+from evalsuite.plugin import OPTIONS
+
+def test_fails(pytestconfig):
+    options = pytestconfig.stash[OPTIONS]
+    assert options.judge is None
+"""
+
+
+def test_the_key_reaches_workers_and_no_output_of_theirs(project: pytest.Pytester) -> None:
+    project.mkdir("tests").joinpath("test_x.py").write_text(FAILING)
+    options = ("--judge=http://127.0.0.1:9/v1", f"--judge-api-key={KEY}")
+    result = project.runpytest_subprocess(
+        "tests", "-n1", "-vv", "--showlocals", "--tb=long", "--junitxml=x.xml", *options
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*api_key=Secret(***)*"])
+    assert KEY not in all_output(project, result)
 
 
 class Interrupted:
