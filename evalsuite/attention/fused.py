@@ -22,11 +22,12 @@ import triton.language as tl
 
 from evalsuite.planning.packs import Pack
 
-TILE_ROWS = 128
+TILE_ROWS = 64
 """Rows of a tile: tokens times the query heads that share a key head."""
-BLOCK_KEYS = 64
-WARPS = 8
+BLOCK_KEYS = 32
+WARPS = 4
 STAGES = 2
+_LOG2E = 1.4426950408889634
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class FusedAttention:
             *value.stride(),
             *out.stride()[:2],
             scale,
+            _LOG2E if softcap else scale * _LOG2E,
             softcap or 0.0,
             window or 0,
             DIM=dim,
@@ -76,7 +78,7 @@ class FusedAttention:
             GROUP=heads // key.shape[0],
             TOKENS=self.tokens_per_tile,
             ROWS=TILE_ROWS,
-            KEYS=BLOCK_KEYS // 2 if wide else BLOCK_KEYS,
+            KEYS=BLOCK_KEYS,
             PRECISION="ieee" if wide else "tf32",
             num_warps=WARPS,
             num_stages=STAGES,
@@ -116,6 +118,70 @@ def _to_device(table: npt.NDArray[np.int32], device: torch.device) -> torch.Tens
 
 
 @triton.jit
+def _visit(
+    q,
+    top,
+    total,
+    gathered,
+    keys,
+    values,
+    at,
+    ancestors,
+    before,
+    own,
+    end,
+    position,
+    factor,
+    scale,
+    softcap,
+    window,
+    k_token,
+    k_dim,
+    v_token,
+    v_dim,
+    DIM: tl.constexpr,
+    VALUE_DIM: tl.constexpr,
+    DIM_PADDED: tl.constexpr,
+    VALUE_DIM_PADDED: tl.constexpr,
+    MASKED: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """One block of keys, at the positions `at` of the branch; masked, or seen by all rows in whole.
+
+    Both ways do the same arithmetic on what is seen: the multiplication and subtraction before `exp2` are one `fma`, or
+    a compiler would contract them in one way and not in the other.
+    """
+    dim = tl.arange(0, DIM_PADDED)
+    value_dim = tl.arange(0, VALUE_DIM_PADDED)
+    index = tl.where(at < before, tl.load(ancestors + at, mask=at < before, other=0), own + at)
+    if MASKED:
+        index = tl.where(at < end, index, own + end - 1)
+    k = tl.load(keys + index[:, None] * k_token + dim[None, :] * k_dim, mask=(dim < DIM)[None, :], other=0.0)
+    scores = tl.dot(q, tl.trans(k), input_precision=PRECISION)  # [rows, keys]
+    if softcap > 0:
+        # tanh by exp: softcap * (1 - 2 / (exp(2x) + 1))
+        scores = softcap * (1.0 - 2.0 / (tl.exp(2.0 * scale * scores / softcap) + 1.0))
+    if MASKED:
+        seen = at[None, :] <= position[:, None]
+        if window > 0:
+            seen = seen & (position[:, None] - at[None, :] < window)
+        scores = tl.where(seen, scores, float("-inf"))
+    new_top = tl.maximum(top, tl.max(scores, 1) * factor)
+    # A row may see nothing of its first blocks: its maximum is -inf then, and -inf - -inf is NaN.
+    finite_top = tl.where(new_top == float("-inf"), 0.0, new_top)
+    weights = tl.exp2(tl.fma(scores, tl.full(scores.shape, factor, tl.float32), -finite_top[:, None]))
+    shrink = tl.exp2(top - finite_top)
+    v = tl.load(
+        values + index[:, None] * v_token + value_dim[None, :] * v_dim,
+        mask=(value_dim < VALUE_DIM)[None, :],
+        other=0.0,
+    )
+    total = total * shrink + tl.sum(weights, 1)
+    gathered = tl.dot(weights.to(v.dtype), v, gathered * shrink[:, None], input_precision=PRECISION)
+    return new_top, total, gathered
+
+
+@triton.jit
 def _tree_attention(
     query,
     key,
@@ -135,6 +201,7 @@ def _tree_attention(
     o_token,
     o_head,
     scale,
+    factor,
     softcap,
     window,
     DIM: tl.constexpr,
@@ -147,6 +214,7 @@ def _tree_attention(
     KEYS: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
+    """A tile of a segment's queries, for the query heads of one key head."""
     tile = tiles + tl.program_id(0) * 5
     kv_head = tl.program_id(1)
     start = tl.load(tile)
@@ -154,6 +222,8 @@ def _tree_attention(
     first = tl.load(tile + 2)
     before = tl.load(tile + 3)
     ancestors = path + tl.load(tile + 4)
+    own = start - first  # pack index of the segment's own token at position p: own + p
+    end = first + queries
 
     row = tl.arange(0, ROWS)
     token = row // GROUP
@@ -163,50 +233,34 @@ def _tree_attention(
     dim = tl.arange(0, DIM_PADDED)
     value_dim = tl.arange(0, VALUE_DIM_PADDED)
     q = tl.load(
-        query + (start + token)[:, None].to(tl.int64) * q_token + head[:, None] * q_head + dim[None, :] * q_dim,
+        query + (start + token)[:, None] * q_token + head[:, None] * q_head + dim[None, :] * q_dim,
         mask=real[:, None] & (dim < DIM)[None, :],
         other=0.0,
     )
+    keys = key + kv_head * k_head
+    values = value + kv_head * v_head
     top = tl.full([ROWS], float("-inf"), tl.float32)
     total = tl.zeros([ROWS], tl.float32)
     gathered = tl.zeros([ROWS, VALUE_DIM_PADDED], tl.float32)
-    end = first + queries
     begin = 0
+    whole = (first + 1) // KEYS * KEYS  # every query sees every key before this
     if window > 0:
         begin = tl.maximum(first - window + 1, 0) // KEYS * KEYS
-    for block in range(begin, end, KEYS):
-        at = block + tl.arange(0, KEYS)
-        listed = tl.load(ancestors + at, mask=at < before, other=0)
-        index = tl.where(at < before, listed, start - first + at)
-        index = tl.where(at < end, index, start).to(tl.int64)
-        k = tl.load(
-            key + index[None, :] * k_token + kv_head * k_head + dim[:, None] * k_dim,
-            mask=(dim < DIM)[:, None],
-            other=0.0,
-        )
-        scores = tl.dot(q, k, input_precision=PRECISION) * scale
-        if softcap > 0:
-            # tanh by exp: softcap * (1 - 2 / (exp(2x) + 1))
-            scores = softcap * (1.0 - 2.0 / (tl.exp(2.0 * scores / softcap) + 1.0))
-        seen = at[None, :] <= position[:, None]
-        if window > 0:
-            seen = seen & (position[:, None] - at[None, :] < window)
-        scores = tl.where(seen, scores * 1.4426950408889634, float("-inf"))
-        new_top = tl.maximum(top, tl.max(scores, 1))
-        # A row may see nothing of its first blocks: its maximum is -inf then, and -inf - -inf is NaN.
-        finite_top = tl.where(new_top == float("-inf"), 0.0, new_top)
-        weights = tl.exp2(scores - finite_top[:, None])
-        shrink = tl.exp2(top - finite_top)
-        total = total * shrink + tl.sum(weights, 1)
-        v = tl.load(
-            value + index[:, None] * v_token + kv_head * v_head + value_dim[None, :] * v_dim,
-            mask=(value_dim < VALUE_DIM)[None, :],
-            other=0.0,
-        )
-        gathered = tl.dot(weights.to(v.dtype), v, gathered * shrink[:, None], input_precision=PRECISION)
-        top = new_top
+        whole = begin
+    for block in range(begin, whole, KEYS):
+        top, total, gathered = _visit(
+            q, top, total, gathered, keys, values, block + tl.arange(0, KEYS), ancestors, before, own, end, position,
+            factor, scale, softcap, window, k_token, k_dim, v_token, v_dim,
+            DIM, VALUE_DIM, DIM_PADDED, VALUE_DIM_PADDED, False, PRECISION,
+        )  # fmt: skip
+    for block in range(whole, end, KEYS):
+        top, total, gathered = _visit(
+            q, top, total, gathered, keys, values, block + tl.arange(0, KEYS), ancestors, before, own, end, position,
+            factor, scale, softcap, window, k_token, k_dim, v_token, v_dim,
+            DIM, VALUE_DIM, DIM_PADDED, VALUE_DIM_PADDED, True, PRECISION,
+        )  # fmt: skip
     tl.store(
-        out + (start + token)[:, None].to(tl.int64) * o_token + head[:, None] * o_head + value_dim[None, :],
+        out + (start + token)[:, None] * o_token + head[:, None] * o_head + value_dim[None, :],
         (gathered / total[:, None]).to(out.dtype.element_ty),
         mask=real[:, None] & (value_dim < VALUE_DIM)[None, :],
     )
