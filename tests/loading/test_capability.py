@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -14,12 +15,13 @@ from evalsuite.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)
-def compute_capability(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, int]]:
+def compute_capability(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, tuple[int, int]]]:
     """Of every simulated GPU; a test may change it."""
     found = {"of every GPU": (9, 0)}
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: found["of every GPU"])
     capability._flash_reason.cache_clear()
-    return found
+    yield found
+    capability._flash_reason.cache_clear()  # what was simulated is no answer for other tests
 
 
 @pytest.fixture

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from _pytest.pytester import SysModulesSnapshot
 
+from evalsuite import capability
 from tests.plugin.conftest import PYTEST_INI
 from tests.tasks.samples import write_mmlu
 from tests.tiny import make_model, tiny_tokenizer
@@ -62,7 +64,7 @@ def _forget_modules_below(folder: Path) -> None:
 
 
 @pytest.fixture
-def lab(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> Lab:
+def lab(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> Iterator[Lab]:
     # pytester forgets every module that a run imported, also torch's and Arrow's, which bear no second import.
     monkeypatch.setattr(SysModulesSnapshot, "restore", lambda self: _forget_modules_below(pytester.path))
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
@@ -74,4 +76,5 @@ def lab(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tiny_model: 
     write_mmlu(pytester.path / "data", "test", "sums", rows)
     made = Lab(pytester=pytester, patch=monkeypatch, model=tiny_model)
     made.benchmark(BENCHMARK)
-    return made
+    yield made
+    capability._flash_reason.cache_clear()  # what was simulated is no answer for other tests
