@@ -8,7 +8,8 @@ a row, or refuses the key or the model, is asked no further: the rest is missing
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Iterator, Mapping
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -142,8 +143,28 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(work)
+    return _run_apart(work)
+
+
+def _run_apart(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run in a thread, and end there as well when the user ends the waiting for it."""
+    end: list[Callable[[], object]] = []
+
+    async def endable() -> Result:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None  # within a coroutine there is one
+        end.append(lambda: loop.call_soon_threadsafe(task.cancel))
+        return await work
+
     with ThreadPoolExecutor(1) as executor:
-        return executor.submit(asyncio.run, work).result()
+        future = executor.submit(asyncio.run, endable())
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: it has just ended by itself
+                for cancel in end:
+                    cancel()
+            raise
 
 
 class _Failure(Exception):

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -186,19 +187,32 @@ def test_the_key_is_shown_nowhere_even_by_a_server_that_repeats_it(
     assert "***" in kept
 
 
-def test_ctrl_c_loses_no_grade_that_was_given(tmp_path: Path) -> None:
+def in_a_cell(work: Callable[[], Any]) -> None:
+    """Within an event loop that leaves Ctrl-C to Python, as a notebook's does."""
+
+    async def cell() -> None:
+        work()
+
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(cell())
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize("start", [lambda work: work(), in_a_cell], ids=["script", "notebook"])
+def test_ctrl_c_loses_no_grade_that_was_given(tmp_path: Path, start: Callable[..., None]) -> None:
     given: list[JudgeGrade] = []
 
     def interrupt_at_the_fifth(grade: JudgeGrade) -> None:
         given.append(grade)
         if len(given) == 5:
-            signal.raise_signal(signal.SIGINT)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     with serving(lambda n, body: says("1", after_s=0.02)) as server:
+        judge = judge_at(server, grades=tmp_path, concurrency=2)
         with pytest.raises(KeyboardInterrupt):
-            judge_at(server, grades=tmp_path, concurrency=2).grade(
-                [question(n) for n in range(40)], on_grade=interrupt_at_the_fifth
-            )
+            start(lambda: judge.grade([question(n) for n in range(40)], on_grade=interrupt_at_the_fifth))
         assert len(server.bodies) < 20
         again = grade(server, 40, grades=tmp_path)
     assert [g.reused for g in again].count(True) == len(given) >= 5

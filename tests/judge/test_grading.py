@@ -88,7 +88,9 @@ def test_another_wording_is_asked_anew(tmp_path: Path, monkeypatch: pytest.Monke
 def test_what_is_missing_is_never_kept_and_is_asked_again(tmp_path: Path) -> None:
     replies = iter([None, "8/10", "1"])
     asker = Scripted(script=lambda prompt: next(replies))
-    grades = [AskingJudge(asker, tmp_path).grade([question(0)])["q/0"] for _ in range(3)]
+    judge = AskingJudge(asker, tmp_path)
+    grades = [judge.grade([question(0)])["q/0"] for _ in range(3)]
+    assert "null" not in "".join(path.read_text() for path in tmp_path.iterdir())
     assert [grade.value for grade in grades] == [None, None, 1.0]
     assert [grade.problem for grade in grades] == ["HTTP 500: no", "no number in [0, 1]: '8/10'", ""]
 
