@@ -30,8 +30,9 @@ ARGUMENTS = {
     "bench": ["benchmarks", "-rs", "--benchmark-columns=min,median,max,rounds", "--benchmark-sort=fullname"],
     "test": ["tests", "-n", "auto", "--benchmark-disable"],
 }
-WITHOUT_OPTIONS = {"bench": ["--ignore=benchmarks/test_optimisations.py"], "test": []}
-"""The optimisations one by one take as long again, most of it compiling: they run when they are asked for."""
+ON_REQUEST = ("benchmarks/test_optimisations.py", "benchmarks/test_claims.py")
+WITHOUT_OPTIONS = {"bench": [f"--ignore={path}" for path in ON_REQUEST], "test": []}
+"""The optimisations one by one, and the older guide's claims, take as long again: they run when they are asked for."""
 ONE_THREAD_A_WORKER = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 

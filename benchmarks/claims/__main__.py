@@ -2,7 +2,9 @@
 
 python -m benchmarks.claims                                  print the table of the committed records
 python -m benchmarks.claims --write                          and put it into README.md
-python -m benchmarks.claims record OUT.json RUN.json ...     trim pytest-benchmark's JSON into a record
+python -m benchmarks.claims record OUT.json RUN.json ...     trim runs of one machine into a record
+
+RUN.json is the summary.json of a results folder, which a killed run leaves too, or pytest-benchmark's JSON.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.set_defaults(run=_print_table)
     record = parser.add_subparsers(metavar="record").add_parser("record", help="trim runs of one machine into a record")
     record.add_argument("out", type=Path)
-    record.add_argument("runs", type=Path, nargs="+", help="files of --benchmark-json")
+    record.add_argument(
+        "runs", type=Path, nargs="+", help="summary.json of results folders, or files of --benchmark-json"
+    )
     record.set_defaults(run=_record)
     given = parser.parse_args(arguments)
     try:

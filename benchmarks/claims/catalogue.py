@@ -105,20 +105,26 @@ def _batches(task: str, sizes: tuple[int, ...]) -> tuple[Part, ...]:
 
 
 _ATTENTION = [f"test_attention_alone[{length}]" for length in (128, 512, 2048)]
-_HOURS = {"cpu": "the claim is of a real model on a GPU; nano takes seconds"}
+_NOT_YET = {"h200": "not measured yet"}
+_HOURS = {"cpu": "not measured: the claim is of a real model on a GPU"}
 
 CATALOGUE = (
     Claim(
-        words="bf16 is about 2x faster than fp32 and takes half the memory",
+        words="bf16 is about 2x faster than fp32",
+        parts=(Part(what="MMLU", measure=_case("test_dtype[bfloat16]"), bounds=ABOUT_TWICE),),
+        tests=f"{OPTIMISATIONS} -k bfloat16",
+    ),
+    Claim(
+        words="bf16 takes half the memory of fp32",
         parts=(
-            Part(what="MMLU", measure=_case("test_dtype[bfloat16]"), bounds=ABOUT_TWICE),
             Part(
-                what="memory of the weights",
+                what="less by",
                 measure=_cost("as loaded, float32", "as loaded, bfloat16", of="held_bytes", over="held_bytes"),
                 bounds=ABOUT_TWICE,
             ),
         ),
-        tests=f"{OPTIMISATIONS} {CLAIMS} -k 'bfloat16 or loading'",
+        tests=f"{CLAIMS} -k loading",
+        not_on=_NOT_YET,
     ),
     Claim(
         words="FlashAttention makes attention 2-4x faster",
@@ -130,6 +136,10 @@ CATALOGUE = (
             Part(what="the whole model on MMLU", measure=_case("test_attention[sdpa]")),
         ),
         tests=f"{OPTIMISATIONS} {CLAIMS} -k attention",
+        not_on=_NOT_YET,
+        reasons={
+            "cpu": "short rows fit into the CPU's caches, where the scores that a flash kernel never writes cost little"
+        },
     ),
     Claim(
         words="torch.compile gains 10-30 % after warm-up",
@@ -138,6 +148,7 @@ CATALOGUE = (
             Part(what="warm-up", measure=_warm_up("test_compile[on]")),
         ),
         tests=f"{OPTIMISATIONS} -k compile",
+        not_on=_NOT_YET,
     ),
     Claim(
         words="loading takes little CPU memory (`low_cpu_mem_usage`)",
@@ -153,6 +164,7 @@ CATALOGUE = (
             ),
         ),
         tests=f"{CLAIMS} -k loading",
+        not_on=_NOT_YET,
     ),
     Claim(
         words="loading is 2x faster with it",
@@ -164,6 +176,7 @@ CATALOGUE = (
             ),
         ),
         tests=f"{CLAIMS} -k loading",
+        not_on=_NOT_YET,
     ),
     Claim(
         words="the four choices of a question in one forward are 3-4x faster",
@@ -172,16 +185,19 @@ CATALOGUE = (
             for task in ("mmlu", "vmlu", "vnhsge")
         ),
         tests="benchmarks/test_mmlu.py benchmarks/test_vmlu.py benchmarks/test_vnhsge.py -k per_question",
+        reasons={"cpu": "the same tokens are computed either way: what is saved is the fixed cost of three forwards"},
     ),
     Claim(
         words="batched ViQuAD is 2-8x faster at batch 8, and at 16-32",
         parts=_batches("viquad", (8, 16, 32)),
         tests=f"{CLAIMS} -k batched_generation",
+        not_on=_NOT_YET,
     ),
     Claim(
         words="batched VietNews is 2-8x faster at batch 4, and at 8-16",
         parts=_batches("vietnews", (4, 8, 16)),
         tests=f"{CLAIMS} -k batched_generation",
+        not_on=_NOT_YET,
     ),
     Claim(
         words="the KV cache gains 20-50 %",
@@ -194,6 +210,8 @@ CATALOGUE = (
             for rows in (1, 8)
         ),
         tests=f"{CLAIMS} -k kv_cache",
+        not_on=_NOT_YET,
+        reasons={"cpu": "a row of a hundred tokens is recomputed almost as fast as it is looked up"},
     ),
     Claim(
         words="MMLU falls from 2-3 h to 30-45 min",
@@ -216,6 +234,7 @@ CATALOGUE = (
         ),
         tests="benchmarks/test_mmlu.py",
         not_on=_HOURS,
+        reasons={"h200": "the plain way takes no 2 hours there; the guide does not name its GPU"},
     ),
     Claim(
         words="ViQuAD falls from 1-2 h to 15-30 min",
@@ -235,7 +254,7 @@ CATALOGUE = (
             ),
         ),
         tests=f"{CLAIMS} -k batched_generation",
-        not_on=_HOURS,
+        not_on=_HOURS | _NOT_YET,
     ),
     Claim(
         words="a 4B model runs in 16 GB",
@@ -248,7 +267,7 @@ CATALOGUE = (
             ),
         ),
         tests=f"{CLAIMS} -k memory",
-        not_on={"cpu": "it takes 8.04 GB of weights by arithmetic; what it takes at work is measured on the GPU"},
+        not_on=_NOT_YET | {"cpu": "8.04 GB of weights by arithmetic; what it takes at work is measured on a GPU"},
     ),
     Claim(
         words="a 32B model runs in 40 GB",
@@ -260,6 +279,7 @@ CATALOGUE = (
             ),
         ),
         tests=f"{CLAIMS} -k memory",
+        not_on=_NOT_YET,
         reasons=dict.fromkeys(
             ("h200", "cpu"),
             "32.8 billion parameters of two bytes are 65.5 GB before the first token; it takes an 80 GB GPU",

@@ -1,4 +1,4 @@
-"""Records of claims: pytest-benchmark's JSON, trimmed to what the table needs and to what says where it came from."""
+"""Records of claims: what runs left, trimmed to what the table needs and to what says where it came from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 from benchmarks.claims.verdicts import Figure
 from evalsuite.measure.stats import speed_up
 
-STATS = ("min", "max", "mean", "stddev", "median", "rounds")
 FROM_CASES = (
     *("task", "strategy", "model", "questions", "questions_in_data", "speed_up", "one_off_seconds", "peak_memory"),
     *("counters", "padding_share"),
@@ -33,7 +32,7 @@ class Record:
     machine: str
     """`h200` or `cpu`: the end of the file's name."""
     cases: Mapping[str, Mapping[str, Any]]
-    """`test_dtype[bfloat16]` -> its `extra_info`."""
+    """`test_dtype[bfloat16]` -> what its `extra_info` held, trimmed."""
 
     def case(self, name: str) -> Mapping[str, Any]:
         """Raises RecordError if the benchmark is not there, or could not run."""
@@ -60,39 +59,42 @@ class Record:
 def read_record(file: Path) -> Record:
     """Raises RecordError for a file that is no record."""
     try:
-        benchmarks = json.loads(file.read_text(encoding="utf-8"))["benchmarks"]
-        cases = {benchmark["name"]: benchmark["extra_info"] for benchmark in benchmarks}
+        cases = dict(json.loads(file.read_text(encoding="utf-8"))["cases"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RecordError(f"{file}: expected a record made by `record`: {type(error).__name__}: {error}") from error
     return Record(machine=file.stem.rsplit("-", 1)[-1], cases=cases)
 
 
 def trim(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One record of several runs of one machine. Raises RecordError if a benchmark is in two of them."""
-    kept: dict[str, dict[str, Any]] = {}
+    """One record of several runs of one machine, each the summary.json of a results folder or pytest-benchmark's JSON.
+
+    Raises:
+        RecordError: a benchmark is in two of them, or could not run.
+    """
+    cases: dict[str, Mapping[str, Any]] = {}
     for run in runs:
-        for benchmark in run["benchmarks"]:
-            if benchmark["name"] in kept:
-                raise RecordError(f"{benchmark['name']} is in two runs: name one of them")
-            kept[benchmark["name"]] = _trimmed(benchmark)
-    machine = runs[0]["machine_info"]
-    return {
-        "machine": {"cpu": machine["cpu"].get("brand_raw"), "python": machine["python_version"]},
-        "datetime": [run["datetime"] for run in runs],
-        "benchmarks": list(kept.values()),
-    }
+        for name, info in _infos(run).items():
+            if name in cases:
+                raise RecordError(f"{name} is in two runs: leave one of them out")
+            if "not_measured" in info:
+                raise RecordError(f"{name} was not measured: {info['not_measured']}")
+            cases[name] = info
+    versions = next(iter(cases.values()))["versions"]
+    return {"versions": versions, "cases": {name: _trimmed(info, versions) for name, info in cases.items()}}
 
 
-def _trimmed(benchmark: Mapping[str, Any]) -> dict[str, Any]:
-    info = benchmark["extra_info"]
-    if "not_measured" in info:
-        raise RecordError(f"{benchmark['name']} was not measured: {info['not_measured']}")
-    names = FROM_CASES if "case" in info else FROM_CLAIMS
-    extra = {name: info[name] for name in names if name in info} | {"versions": info["versions"]}
+def _infos(run: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    if "cases" in run:
+        return run["cases"]
+    return {benchmark["name"]: benchmark["extra_info"] for benchmark in run["benchmarks"]}
+
+
+def _trimmed(info: Mapping[str, Any], versions: Mapping[str, str]) -> dict[str, Any]:
+    """What is kept of one benchmark; its versions only where they differ from the first one's."""
+    kept = {name: info[name] for name in (FROM_CASES if "case" in info else FROM_CLAIMS) if name in info}
     if "case" in info:
-        extra["got"] = info["load_report"]["got"]
-        extra["parameters"] = info["load_report"]["parameters"]
-        extra["verdict"] = info["verdict"]["summary"]
-        extra["noise"] = info["verdict"].get("noise")
-    stats = {name: benchmark["stats"][name] for name in STATS}
-    return {"name": benchmark["name"], "fullname": benchmark["fullname"], "stats": stats, "extra_info": extra}
+        report, verdict = info["load_report"], info["verdict"]
+        kept |= {"got": report["got"], "parameters": report["parameters"]}
+        kept |= {"verdict": verdict["summary"], "noise": verdict.get("noise")}
+    differing = {name: value for name, value in info["versions"].items() if versions.get(name) != value}
+    return kept | ({"versions": differing} if differing else {})

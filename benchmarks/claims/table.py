@@ -44,12 +44,12 @@ def placed(text: str, table: str) -> str:
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise RecordError(f"expected one {BEGIN} and, after it, one {END}")
     before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{table}{END}{rest.split(END)[1]}"
+    return f"{before}{BEGIN}\n\n{table}\n{END}{rest.split(END)[1]}"
 
 
 def _cell(claim: Claim, record: Record) -> str:
     if record.machine in claim.not_on:
-        return f"not measured: {claim.not_on[record.machine]}"
+        return claim.not_on[record.machine]
     shown = "; ".join(_shown(part, part.measure(record)) for part in claim.parts)
     return f"**{verdict_on(claim, record)}**: {shown}"
 
@@ -63,7 +63,7 @@ def _reasons(claim: Claim, records: dict[str, Record]) -> Iterator[str]:
     """A line for each reason and the machines that it holds for."""
     holds: dict[str, list[str]] = {}
     for machine, record in records.items():
-        if machine in claim.not_on or verdict_on(claim, record) == "kept":
+        if machine in claim.not_on or verdict_on(claim, record) in ("kept", "open"):
             continue
         if machine not in claim.reasons:
             raise RecordError(f"{claim.words!r} is {verdict_on(claim, record)} on {MACHINES[machine]}; give its reason")

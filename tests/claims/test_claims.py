@@ -1,0 +1,157 @@
+"""A claim's verdict follows from its record and its bounds, and the README says nothing else."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.claims import __main__ as command
+from benchmarks.claims.catalogue import CATALOGUE, Claim, Part
+from benchmarks.claims.records import Record, RecordError, read_record, trim
+from benchmarks.claims.table import BEGIN, END, claims_table, placed, verdict_on
+from benchmarks.claims.verdicts import Bounds, Figure, together
+
+
+@pytest.fixture
+def records() -> list[Record]:
+    """Two rounds of a path that is thrice as fast, on both machines."""
+    case = {
+        "speed_up": {
+            **{"baseline_seconds": [3.0, 6.2], "path_seconds": [1.0, 2.0], "low": 1.0},
+            **{"baseline_questions": 4, "path_questions": 4},
+        }
+    }
+    turns = {"seconds": {"slow": [2.0], "fast": [1.0]}, "counts": {"slow": 1, "fast": 4}}
+    return [Record(machine=name, cases={"a": case, "turns": turns}) for name in ("h200", "cpu")]
+
+
+def a_claim(bounds: Bounds | None = None, **fields: object) -> Claim:
+    part = Part(what="it", measure=lambda record: record.ratio("a"), bounds=bounds or Bounds(at_least=0.1))
+    return replace(Claim(words="three times", parts=(part,), tests="-k a"), **fields)  # type: ignore[arg-type]
+
+
+def test_the_readme_s_table_is_the_one_that_the_committed_records_make() -> None:
+    text = command.README.read_text(encoding="utf-8")
+    table = claims_table([read_record(file) for file in command.RECORDS])
+    assert text == placed(text, table), "run: python -m benchmarks.claims --write"
+
+
+def test_every_claim_of_the_guide_stands_in_the_catalogue() -> None:
+    words = " | ".join(claim.words for claim in CATALOGUE)
+    for claimed in (
+        *("bf16 is about 2x", "half the memory", "FlashAttention makes attention 2-4x", "10-30 % after warm-up"),
+        *("little CPU memory", "loading is 2x faster", "four choices of a question in one forward are 3-4x"),
+        *("ViQuAD is 2-8x faster at batch 8, and at 16-32", "VietNews is 2-8x faster at batch 4, and at 8-16"),
+        *("KV cache gains 20-50 %", "MMLU falls from 2-3 h to 30-45 min", "ViQuAD falls from 1-2 h to 15-30 min"),
+        *("4B model runs in 16 GB", "32B model runs in 40 GB"),
+    ):
+        assert claimed in words
+
+
+def test_every_command_names_benchmarks_that_exist() -> None:
+    names = {path for claim in CATALOGUE for path in re.findall(r"benchmarks/\S+\.py", claim.tests)}
+    assert names and all((command.ROOT / name).is_file() for name in names)
+
+
+@pytest.mark.parametrize(
+    ("figure", "bounds", "verdict"),
+    [
+        (Figure(value=3, low=2.5, high=3.5), Bounds(at_least=2), "kept"),
+        (Figure(value=3, low=1.9, high=4.9), Bounds(at_least=2), "open"),
+        (Figure(value=1.5, low=1.2, high=1.9), Bounds(at_least=2), "refuted"),
+        (Figure(value=65.5), Bounds(at_most=40), "refuted"),
+        (Figure(value=9.1), Bounds(at_most=16), "kept"),
+        (Figure(value=25), Bounds(at_least=120, at_most=180), "refuted"),
+        (Figure(value=150), Bounds(at_least=120, at_most=180), "kept"),
+    ],
+)
+def test_a_figure_is_judged_by_its_whole_interval(figure: Figure, bounds: Bounds, verdict: str) -> None:
+    assert bounds.judge(figure) == verdict
+
+
+@pytest.mark.parametrize(
+    ("parts", "whole"),
+    [
+        (["kept", "kept"], "kept"),
+        (["kept", "refuted"], "partly kept"),
+        (["kept", "open"], "partly kept"),
+        (["open", "refuted"], "refuted"),
+        (["open"], "open"),
+    ],
+)
+def test_a_claim_of_several_parts_is_kept_only_if_all_of_them_are(parts: list[str], whole: str) -> None:
+    assert together(parts) == whole  # type: ignore[arg-type]
+
+
+def test_more_than_was_promised_is_said_and_is_no_breach(records: list[Record]) -> None:
+    claim = a_claim(Bounds(at_least=2, expected_most=2.4))
+    assert verdict_on(claim, records[0]) == "kept"
+    assert "more than promised" in claims_table(records, [claim])
+
+
+def test_speed_ups_are_computed_from_the_seconds_of_the_record(records: list[Record]) -> None:
+    figure = records[0].ratio("a")
+    assert figure.value == pytest.approx(math.sqrt(3.0 * 3.1))
+    assert figure.low is not None and figure.low < figure.value
+    assert records[0].ratio("turns", path="fast", baseline="slow").value == pytest.approx(8.0)
+
+
+def test_a_record_that_lacks_a_claim_is_an_error(records: list[Record]) -> None:
+    empty = replace(records[1], cases={})
+    with pytest.raises(RecordError, match=r"claims-cpu\.json lacks a"):
+        claims_table([records[0], empty], [a_claim()])
+    with pytest.raises(RecordError, match="one record each"):
+        claims_table(records[:1], [a_claim()])
+
+
+def test_a_refuted_claim_stands_with_its_reason_or_not_at_all(records: list[Record]) -> None:
+    refuted = a_claim(Bounds(at_least=50))
+    with pytest.raises(RecordError, match="refuted on the H200; give its reason"):
+        claims_table(records, [refuted])
+    table = claims_table(records, [replace(refuted, reasons=dict.fromkeys(("h200", "cpu"), "it is three"))])
+    assert "**refuted**: it 3.05x" in table
+    assert "- three times (the H200 and the CPU): it is three." in table
+
+
+def test_a_machine_that_cannot_measure_a_claim_says_why(records: list[Record]) -> None:
+    table = claims_table([records[0], replace(records[1], cases={})], [a_claim(not_on={"cpu": "needs a GPU"})])
+    assert "| needs a GPU |" in table
+
+
+def test_the_table_goes_between_its_markers_and_nowhere_else() -> None:
+    assert placed(f"a\n{BEGIN}\nold\n{END}\nb", "new\n") == f"a\n{BEGIN}\n\nnew\n\n{END}\nb"
+    with pytest.raises(RecordError, match="expected one"):
+        placed("no markers", "new\n")
+
+
+def test_a_record_keeps_what_the_table_needs_and_no_paths() -> None:
+    case = {
+        **{"case": "a", "speed_up": None, "results": "/home/me", "metrics": [1], "versions": {"torch": "2"}},
+        "load_report": {"got": {"dtype": "bfloat16"}, "parameters": 7, "asked": {}},
+        "verdict": {"summary": "faithful", "noise": 0.1, "flips": [1, 2]},
+    }
+    turns = {"seconds": {"x": [1.0]}, "counts": {"x": 1}, "versions": {"torch": "3"}, "results": "/home/me"}
+    record = trim([{"cases": {"a": case}}, {"benchmarks": [{"name": "b", "extra_info": turns}]}])
+    assert record["versions"] == {"torch": "2"}
+    assert record["cases"]["a"]["verdict"] == "faithful"
+    assert record["cases"]["b"] == {"seconds": {"x": [1.0]}, "counts": {"x": 1}, "versions": {"torch": "3"}}
+    assert "/home/me" not in json.dumps(record)
+
+
+def test_a_benchmark_in_two_runs_or_one_that_could_not_run_makes_no_record() -> None:
+    turns = {"seconds": {}, "counts": {}, "versions": {}}
+    with pytest.raises(RecordError, match="in two runs"):
+        trim([{"cases": {"b": turns}}, {"cases": {"b": turns}}])
+    with pytest.raises(RecordError, match="no compiler"):
+        trim([{"cases": {"b": turns | {"not_measured": "no compiler"}}}])
+
+
+def test_a_file_that_is_no_record_is_named(tmp_path: Path) -> None:
+    (tmp_path / "claims-cpu.json").write_text("[]")
+    with pytest.raises(RecordError, match=r"claims-cpu\.json: expected a record"):
+        read_record(tmp_path / "claims-cpu.json")
