@@ -64,7 +64,7 @@ def not_graded(session: EvaluationSession, case: Case) -> dict[str, Any] | None:
     """The `judge` of a record that holds no grades, or none yet; None where --judge was not given."""
     if session.options.judge is None:
         return None
-    return {"skipped": _skip_reason(case) or "the run ended before its answers were graded"}
+    return {"skipped": _skip_reason(case) or "the case ended before its answers were graded"}
 
 
 def _skip_reason(case: Case) -> str:

@@ -178,5 +178,5 @@ def test_whoever_ends_a_long_grading_keeps_what_was_measured(
     result = run("--judge=http://127.0.0.1:9/v1", "-k", "viquad", "--strategy=padded", no_reraise_ctrlc=True)
     assert result.ret == pytest.ExitCode.INTERRUPTED
     record = records(project)["test_task[padded-viquad]"]
-    assert record["judge"] == {"skipped": "the run ended before its answers were graded"}
+    assert record["judge"] == {"skipped": "the case ended before its answers were graded"}
     assert (record["verdict"]["faithful"], len(lines(project, "test_task-padded-viquad"))) == (True, QUESTIONS)
