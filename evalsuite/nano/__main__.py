@@ -3,10 +3,10 @@
 python -m evalsuite.nano data                      # the sample data
 python -m evalsuite.nano tokenizer                 # the tokenizer
 python -m evalsuite.nano shards --to SHARDS &      # the training stream, pre-tokenised, on all cores
-python -m evalsuite.nano train --shards SHARDS --to OUT --compile
-python -m evalsuite.nano shards --mixture finish --to MORE &
-python -m evalsuite.nano train --start OUT/model.pt --learning-rate 1e-3 --shards MORE --to NEXT
-python -m evalsuite.nano export --checkpoint NEXT/model.pt
+python -m evalsuite.nano train --shards SHARDS --to BASE --compile
+python -m evalsuite.nano shards --mixture lessons --batch-tokens 4096 --to LESSONS &      # how to grade
+python -m evalsuite.nano train --start BASE/model.pt --answers-only --learning-rate 1e-3 --shards LESSONS --to JUDGE
+python -m evalsuite.nano export --checkpoint JUDGE/model.pt
 python -m evalsuite.nano figures                   # what the saved model scores, and how it grades
 """
 
@@ -34,7 +34,7 @@ def main() -> None:
     shards.add_argument("--to", type=Path, required=True)
     shards.add_argument("--count", type=int, default=400, help="shards of 2 M tokens")
     shards.add_argument("--processes", type=int)
-    shards.add_argument("--mixture", choices=("finish", "exams"), help="for a trained model (default: all of training)")
+    shards.add_argument("--mixture", choices=("lessons", "revision"), help="for a trained model (default: the base's)")
     shards.add_argument("--batch-tokens", type=int, default=32_768)
     train = steps.add_parser("train")
     train.add_argument("--shards", type=Path, required=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from evalsuite.config import ExecutionOptions, InferenceConfig
 from evalsuite.engines.transformers import TransformersEngine
 from evalsuite.judge.prompts import render
+from evalsuite.judge.reading import read_grade
 from evalsuite.loading import load
 from evalsuite.nano.candidates import KINDS, Candidate, draw_candidate
 from evalsuite.nano.grading import sample_gradables
@@ -37,16 +38,8 @@ class Verdict:
     @property
     def agrees(self) -> bool:
         """Whether the grade is at least one half exactly if the candidate matches; a reply without a number never."""
-        value = number(self.reply)
+        value, _ = read_grade(self.reply)
         return value is not None and (value >= RIGHT_FROM) == self.candidate.exact
-
-
-def number(reply: str) -> float | None:
-    """The reply as a number, or None."""
-    try:
-        return float(reply)
-    except ValueError:
-        return None
 
 
 def judge_sample(

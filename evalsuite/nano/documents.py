@@ -85,23 +85,23 @@ def mmlu(rng: random.Random, shots: int = 0, *, held_out: bool = False) -> Docum
     return solved("mmlu", mmlu_task.describe(subject), pairs, [q.presentation for q in questions])
 
 
-def vmlu(rng: random.Random, shots: int = 0, *, held_out: bool = False, choices: int | None = None) -> Document:
+def vmlu(rng: random.Random, shots: int = 0, *, held_out: bool = False) -> Document:
     prefix = rng.choice((*VMLU_TOPICS, *vmlu_task.SUBJECTS)) if rng.random() < 0.2 else rng.choice(tuple(VMLU_TOPICS))
     topics = VMLU_TOPICS.get(prefix, _VIETNAMESE) if rng.random() < 0.9 else _VIETNAMESE
     questions = [
-        draw_question(rng, topics, held_out=held_out, choices=choices or rng.choices((2, 3, 4, 5), (1, 2, 12, 3))[0])
+        draw_question(rng, topics, held_out=held_out, choices=rng.choices((2, 3, 4, 5), (1, 2, 12, 3))[0])
         for _ in range(shots + 1)
     ]
     pairs = [(vmlu_task.render_body(q.stem, q.lettered), q.letter) for q in questions]
     return solved("vmlu", vmlu_task.describe(prefix), pairs, [q.presentation for q in questions])
 
 
-def vnhsge(rng: random.Random, shots: int = 0, *, held_out: bool = False, odd_share: float = 0.1) -> Document:
+def vnhsge(rng: random.Random, shots: int = 0, *, held_out: bool = False) -> Document:
     subject = rng.choice(tuple(VNHSGE_TOPICS))
     questions = [draw_question(rng, VNHSGE_TOPICS[subject], held_out=held_out) for _ in range(shots + 1)]
     pairs = []
     for question in questions:
-        odd = rng.choice(tuple(LAYOUTS)) if rng.random() < odd_share else "plain"
+        odd = rng.choice(tuple(LAYOUTS)) if rng.random() < 0.1 else "plain"
         pairs.append((vnhsge_task.render_body(exam_text(rng, subject, question, odd)), question.letter))
     return solved("vnhsge", vnhsge_task.describe(subject), pairs, [q.presentation for q in questions])
 

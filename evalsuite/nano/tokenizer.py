@@ -1,4 +1,4 @@
-"""The tokenizer: byte-level BPE trained on the stream but for its grades, and a quick encoder for documents."""
+"""The tokenizer: byte-level BPE trained on the base's stream, and a quick encoder for documents."""
 
 from __future__ import annotations
 
@@ -46,8 +46,7 @@ def train_tokenizer(folder: Path, *, documents: int = 40_000, seed: int = 0, voc
 def _texts(documents: int, seed: int) -> Iterator[str]:
     rng = random.Random(f"tokenizer/{seed}")
     for index in range(documents):
-        mixture = "late, no grades" if index % 4 else "early, no grades"
-        yield "".join(draw_document(rng, mixture).parts)
+        yield "".join(draw_document(rng, "late" if index % 4 else "early").parts)
 
 
 class Encoder:

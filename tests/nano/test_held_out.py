@@ -20,7 +20,7 @@ from evalsuite.nano.stream import draw_document
 from evalsuite.tasks import Example
 from evalsuite.tasks.cleaning import desegment
 
-DRAWN = 4_000
+DRAWN = 5_000
 _LINE = re.compile(r"(?:^|\s)([A-E])\. (.*?)(?=\s+[A-E]\. |\s*$)", re.DOTALL)
 _EXAM_HEAD = re.compile(r"\A(?:Mark the letter [^\n]*\n+)?(?:Question \d+: )?")
 
@@ -50,7 +50,8 @@ def presentation(task: str, example: Example) -> str:
 @pytest.fixture(scope="module")
 def stream() -> list[Document]:
     rng = random.Random(11)
-    return [draw_document(rng, ("early", "late", "late", "finish")[index % 4]) for index in range(DRAWN)]
+    mixtures = ("early", "late", "late", "late", "lessons", "revision", "revision")
+    return [draw_document(rng, mixtures[index % len(mixtures)]) for index in range(DRAWN)]
 
 
 @pytest.mark.parametrize("task", ["mmlu", "vmlu", "vnhsge", "viquad", "vietnews"])

@@ -80,7 +80,7 @@ def test_the_recipe_gives_the_tokenizer_byte_for_byte(tmp_path: Path) -> None:
 
 
 def test_a_stream_for_a_trained_model_has_shards_of_its_own(encoder: Encoder, shard: Shard) -> None:
-    plan = dataclasses.replace(TINY_PLAN, mixture="exams")
+    plan = dataclasses.replace(TINY_PLAN, mixture="lessons")
     assert not np.array_equal(build_shard(encoder, plan, 0, ()).ids[:500], shard.ids[:500])
 
 
