@@ -1,11 +1,12 @@
 """What loading costs, in a process of its own each time: seconds, host memory at its peak, bytes that the model holds.
 
-A fork server imports torch and transformers once, so that a new process starts with them and with nothing else.
+On the CPU, a fork server imports torch and transformers once, so that a new process starts with them and nothing else.
 """
 
 from __future__ import annotations
 
 import gc
+import importlib
 import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -17,7 +18,7 @@ from evalsuite.loading.building import from_files, quiet_progress
 from evalsuite.loading.sources import Source
 from evalsuite.measure.memory import MemoryMeter
 
-PRELOADED = ["benchmarks.claims.loads", "transformers.models.qwen3.modeling_qwen3", "accelerate"]
+PRELOADED = ["benchmarks.claims.loads", "transformers.models.qwen3.modeling_qwen3"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,8 +35,10 @@ class LoadCost:
 
 def load_in_fresh_process(directory: str, way: str, dtype: str, device: str) -> LoadCost:
     """`load_once` in a process that has done nothing yet. A failure there is raised here."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
+    # CUDA does not survive a fork, so what a fork server imports must never touch it: there, each starts from nothing.
+    context = multiprocessing.get_context("spawn" if device.startswith("cuda") else "forkserver")
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload(PRELOADED)
     with ProcessPoolExecutor(max_workers=1, mp_context=context) as executor:
         return executor.submit(load_once, directory, way, dtype, device).result()
 
@@ -44,8 +47,10 @@ def load_once(directory: str, way: str, dtype: str, device: str) -> LoadCost:
     """Load the model in `directory` in this process. `way`: a name of `WAYS`."""
     import torch
 
+    for module in PRELOADED:
+        importlib.import_module(module)  # imports belong to no way of loading, nor does CUDA's own start
     if device.startswith("cuda"):
-        torch.zeros(1, device=device)  # CUDA's own start belongs to no way of loading
+        torch.zeros(1, device=device)
     held_before = _held_bytes(device)
     meter = MemoryMeter("cpu")
     meter.reset()
