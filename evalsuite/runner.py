@@ -134,7 +134,8 @@ class ModelRunner:
 
         Args:
             tokens: size of a batch in tokens, padding included.
-            split: a batch in smaller ones, or as one where it cannot be split; halves of a sequence by default.
+            split: a batch in smaller ones, or as one where it cannot be split; halves of a sequence by default. None
+                at all where `batches` will bring them.
             ahead: results are drawn so many batches late, so that a `compute` which returns before the device is
                 done keeps it busy.
             drop_compiled: called with the reason when something compiled has failed, before the model's own compiled
@@ -149,7 +150,7 @@ class ModelRunner:
         while (batch := queue.popleft() if queue else next(source, None)) is not None:
             if self.tokens_that_fit is not None and tokens(batch) > self.tokens_that_fit:
                 parts = divide(batch)
-                if len(parts) > 1:
+                if len(parts) != 1:
                     queue.extendleft(reversed(parts))
                     continue
             failure: str | None = None

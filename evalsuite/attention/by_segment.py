@@ -12,6 +12,7 @@ from functools import lru_cache
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from evalsuite.attention.interface import Kept
 from evalsuite.planning.packs import Pack
 
 
@@ -20,25 +21,30 @@ class SegmentAttention:
     """`Attend` over one pack."""
 
     spans: tuple[tuple[int, int, torch.Tensor], ...]
-    """(start, ancestors, indices of the branch [ancestors + own], int64 on the device), one a segment."""
+    """(start, ancestors, indices of the branch [ancestors + own], int64 on the device), one a segment. Indices count
+    from the first token that was carried in."""
 
     def __call__(
         self,
         query: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
+        kept: Kept | None,
         *,
         scale: float,
         softcap: float | None,
         window: int | None,
     ) -> torch.Tensor:
         heads, tokens, _ = query.shape
+        all_keys, all_values = key, value
+        if kept is not None:
+            all_keys, all_values = torch.cat([kept[0], key], 1), torch.cat([kept[1], value], 1)
         group = heads // key.shape[0]
         out = query.new_zeros(tokens, heads, value.shape[-1])
         for start, before, branch in self.spans:
             end = start + len(branch) - before
             if before:
-                keys, values = key[:, branch], value[:, branch]
+                keys, values = all_keys[:, branch], all_values[:, branch]
             else:
                 keys, values = key[:, start:end], value[:, start:end]
             if group > 1:
@@ -52,7 +58,7 @@ def segment_attention(pack: Pack, device: torch.device) -> SegmentAttention:
     """The tables of a pack on a device. Tokens of the padding behind a pack attend to nothing and come out as 0."""
     spans = []
     for segment, (start, before) in enumerate(zip(pack.starts.tolist(), pack.ancestors.tolist(), strict=True)):
-        branch = torch.from_numpy(pack.branch_indices(segment)).to(device, torch.int64)
+        branch = torch.from_numpy(pack.branch_indices(segment) + pack.carried).to(device, torch.int64)
         spans.append((start, before, branch))
     return SegmentAttention(tuple(spans))
 

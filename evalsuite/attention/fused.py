@@ -20,6 +20,7 @@ import torch
 import triton
 import triton.language as tl
 
+from evalsuite.attention.interface import Kept
 from evalsuite.planning.packs import Pack
 
 TILE_ROWS = 64
@@ -39,13 +40,15 @@ class FusedAttention:
     path: torch.Tensor
     """Pack indices of ancestors, int32 on the device."""
     used: int
-    tokens_per_tile: int
+    rows: int
+    """Of a tile."""
 
     def __call__(
         self,
         query: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
+        kept: Kept | None,
         *,
         scale: float,
         softcap: float | None,
@@ -53,20 +56,27 @@ class FusedAttention:
     ) -> torch.Tensor:
         heads, tokens, dim = query.shape
         value_dim = value.shape[-1]
+        query, key, value = (x if x.stride(-1) == 1 else x.contiguous() for x in (query, key, value))
+        kept_key, kept_value = (key, value) if kept is None else kept
         out = query.new_empty(tokens, heads, value_dim)
         out[self.used :].zero_()  # the padding: nobody reads it, but no NaN may stand there
-        wide = query.dtype == torch.float32
+        group = heads // key.shape[0]
         _tree_attention[(len(self.tiles), key.shape[0])](
             query,
             key,
             value,
+            kept_key,
+            kept_value,
             out,
             self.tiles,
             self.path,
-            *query.stride(),
-            *key.stride(),
-            *value.stride(),
+            *query.stride()[:2],
+            *key.stride()[:2],
+            *value.stride()[:2],
+            *kept_key.stride()[:2],
+            *kept_value.stride()[:2],
             *out.stride()[:2],
+            0 if kept is None else kept_key.shape[1],
             scale,
             _LOG2E if softcap else scale * _LOG2E,
             softcap or 0.0,
@@ -75,11 +85,11 @@ class FusedAttention:
             VALUE_DIM=value_dim,
             DIM_PADDED=max(16, triton.next_power_of_2(dim)),
             VALUE_DIM_PADDED=max(16, triton.next_power_of_2(value_dim)),
-            GROUP=heads // key.shape[0],
-            TOKENS=self.tokens_per_tile,
-            ROWS=TILE_ROWS,
+            GROUP=group,
+            TOKENS=self.rows // group,
+            ROWS=self.rows,
             KEYS=BLOCK_KEYS,
-            PRECISION="ieee" if wide else "tf32",
+            PRECISION="ieee" if query.dtype == torch.float32 else "tf32",
             num_warps=WARPS,
             num_stages=STAGES,
         )
@@ -88,13 +98,12 @@ class FusedAttention:
 
 def fused_attention(pack: Pack, device: torch.device, *, group: int) -> FusedAttention:
     """The tables of a pack on a device; `group` query heads share a key head."""
-    tokens_per_tile = TILE_ROWS // group
-    tiles = _tiles(pack, tokens_per_tile)
+    rows = max(TILE_ROWS, triton.next_power_of_2(group))
     return FusedAttention(
-        tiles=_to_device(tiles, device),
+        tiles=_to_device(_tiles(pack, rows // group), device),
         path=_to_device(pack.path if len(pack.path) else np.zeros(1, dtype=np.int32), device),
         used=pack.used,
-        tokens_per_tile=tokens_per_tile,
+        rows=rows,
     )
 
 
@@ -125,20 +134,23 @@ def _visit(
     gathered,
     keys,
     values,
+    kept_keys,
+    kept_values,
     at,
     ancestors,
     before,
     own,
     end,
+    carried,
     position,
     factor,
     scale,
     softcap,
     window,
     k_token,
-    k_dim,
     v_token,
-    v_dim,
+    kept_k_token,
+    kept_v_token,
     DIM: tl.constexpr,
     VALUE_DIM: tl.constexpr,
     DIM_PADDED: tl.constexpr,
@@ -156,7 +168,8 @@ def _visit(
     index = tl.where(at < before, tl.load(ancestors + at, mask=at < before, other=0), own + at)
     if MASKED:
         index = tl.where(at < end, index, own + end - 1)
-    k = tl.load(keys + index[:, None] * k_token + dim[None, :] * k_dim, mask=(dim < DIM)[None, :], other=0.0)
+    key_rows = tl.where(index >= 0, keys + index * k_token, kept_keys + (index + carried) * kept_k_token)
+    k = tl.load(key_rows[:, None] + dim[None, :], mask=(dim < DIM)[None, :], other=0.0)
     scores = tl.dot(q, tl.trans(k), input_precision=PRECISION)  # [rows, keys]
     if softcap > 0:
         # tanh by exp: softcap * (1 - 2 / (exp(2x) + 1))
@@ -171,11 +184,8 @@ def _visit(
     finite_top = tl.where(new_top == float("-inf"), 0.0, new_top)
     weights = tl.exp2(tl.fma(scores, tl.full(scores.shape, factor, tl.float32), -finite_top[:, None]))
     shrink = tl.exp2(top - finite_top)
-    v = tl.load(
-        values + index[:, None] * v_token + value_dim[None, :] * v_dim,
-        mask=(value_dim < VALUE_DIM)[None, :],
-        other=0.0,
-    )
+    value_rows = tl.where(index >= 0, values + index * v_token, kept_values + (index + carried) * kept_v_token)
+    v = tl.load(value_rows[:, None] + value_dim[None, :], mask=(value_dim < VALUE_DIM)[None, :], other=0.0)
     total = total * shrink + tl.sum(weights, 1)
     gathered = tl.dot(weights.to(v.dtype), v, gathered * shrink[:, None], input_precision=PRECISION)
     return new_top, total, gathered
@@ -186,20 +196,24 @@ def _tree_attention(
     query,
     key,
     value,
+    kept_key,
+    kept_value,
     out,
     tiles,
     path,
     q_head,
     q_token,
-    q_dim,
     k_head,
     k_token,
-    k_dim,
     v_head,
     v_token,
-    v_dim,
+    kept_k_head,
+    kept_k_token,
+    kept_v_head,
+    kept_v_token,
     o_token,
     o_head,
+    carried,
     scale,
     factor,
     softcap,
@@ -233,12 +247,14 @@ def _tree_attention(
     dim = tl.arange(0, DIM_PADDED)
     value_dim = tl.arange(0, VALUE_DIM_PADDED)
     q = tl.load(
-        query + (start + token)[:, None] * q_token + head[:, None] * q_head + dim[None, :] * q_dim,
+        query + (start + token)[:, None] * q_token + head[:, None] * q_head + dim[None, :],
         mask=real[:, None] & (dim < DIM)[None, :],
         other=0.0,
     )
     keys = key + kv_head * k_head
     values = value + kv_head * v_head
+    kept_keys = kept_key + kv_head * kept_k_head
+    kept_values = kept_value + kv_head * kept_v_head
     top = tl.full([ROWS], float("-inf"), tl.float32)
     total = tl.zeros([ROWS], tl.float32)
     gathered = tl.zeros([ROWS, VALUE_DIM_PADDED], tl.float32)
@@ -249,14 +265,16 @@ def _tree_attention(
         whole = begin
     for block in range(begin, whole, KEYS):
         top, total, gathered = _visit(
-            q, top, total, gathered, keys, values, block + tl.arange(0, KEYS), ancestors, before, own, end, position,
-            factor, scale, softcap, window, k_token, k_dim, v_token, v_dim,
+            q, top, total, gathered, keys, values, kept_keys, kept_values, block + tl.arange(0, KEYS),
+            ancestors, before, own, end, carried, position, factor, scale, softcap, window,
+            k_token, v_token, kept_k_token, kept_v_token,
             DIM, VALUE_DIM, DIM_PADDED, VALUE_DIM_PADDED, False, PRECISION,
         )  # fmt: skip
     for block in range(whole, end, KEYS):
         top, total, gathered = _visit(
-            q, top, total, gathered, keys, values, block + tl.arange(0, KEYS), ancestors, before, own, end, position,
-            factor, scale, softcap, window, k_token, k_dim, v_token, v_dim,
+            q, top, total, gathered, keys, values, kept_keys, kept_values, block + tl.arange(0, KEYS),
+            ancestors, before, own, end, carried, position, factor, scale, softcap, window,
+            k_token, v_token, kept_k_token, kept_v_token,
             DIM, VALUE_DIM, DIM_PADDED, VALUE_DIM_PADDED, True, PRECISION,
         )  # fmt: skip
     tl.store(

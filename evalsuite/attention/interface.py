@@ -7,15 +7,16 @@ layer that brings something this attention does not know is refused rather than 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from transformers import AttentionInterface
 
 from evalsuite.errors import EvalsuiteError
+from evalsuite.planning.packs import Pack
 
 NAME = "evalsuite_tree"
 KNOWN_LAYERS = frozenset({"full_attention", "sliding_attention"})
@@ -27,14 +28,19 @@ class NoTreeAttention(EvalsuiteError):
     """This model cannot run on a packed prefix tree. The message says why."""
 
 
+Kept = tuple[torch.Tensor, torch.Tensor]
+"""Keys and values of one layer that an earlier pack handed on: each [kv heads, carried, dim], contiguous."""
+
+
 class Attend(Protocol):
-    """Attention of one layer over one pack."""
+    """Attention over one pack."""
 
     def __call__(
         self,
         query: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
+        kept: Kept | None,
         *,
         scale: float,
         softcap: float | None,
@@ -43,6 +49,7 @@ class Attend(Protocol):
         """query [heads, tokens, dim], key and value [kv heads, tokens, dim], views in any layout; [tokens, heads, dim].
 
         Args:
+            kept: what stands before the pack's first token; None where nothing does.
             scale: factor of the scores.
             softcap: scores become softcap * tanh(scores / softcap).
             window: a query sees the keys less than this many positions before it, itself included.
@@ -55,10 +62,32 @@ class TreePass:
     """One forward over one pack."""
 
     attend: Attend
+    kept: Sequence[Kept]
+    """What the pack before handed on, layer by layer; empty where it handed on nothing."""
+    carry: torch.Tensor
+    """[carried on], int64 on the device: `Pack.carry`, less what was carried in already."""
+    carried_again: int
+    """How many of the tokens carried in are carried on. They are the first, and stand before those of `carry`."""
+    handed_on: list[Kept] = field(default_factory=list)
+    """The same for the next pack."""
     layers: int = 0
     """How many layers have attended."""
     windows: int = 0
     """How many of them had a sliding window."""
+
+    def run_layer(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, softcap: float, window: int
+    ) -> torch.Tensor:
+        kept = self.kept[self.layers] if self.kept else None
+        self.layers += 1
+        self.windows += window > 0
+        if len(self.carry) or self.carried_again:
+            keys, values = key[:, self.carry], value[:, self.carry]
+            if kept is not None:
+                keys = torch.cat([kept[0][:, : self.carried_again], keys], 1)
+                values = torch.cat([kept[1][:, : self.carried_again], values], 1)
+            self.handed_on.append((keys.contiguous(), values.contiguous()))
+        return self.attend(query, key, value, kept, scale=scale, softcap=softcap or None, window=window or None)
 
 
 _current: TreePass | None = None
@@ -94,18 +123,20 @@ def tree_attention(model: Any) -> Iterator[None]:
 
 
 @contextmanager
-def tree_pass(model: Any, attend: Attend) -> Iterator[None]:
-    """Within, one forward attends by `attend`.
+def tree_pass(model: Any, pack: Pack, attend: Attend, kept: Sequence[Kept] = ()) -> Iterator[TreePass]:
+    """Within, one forward runs on `pack`; `handed_on` then holds what the next pack is handed.
 
     Raises:
         NoTreeAttention: not every layer of the model attended, or one whose window should slide did not say so.
     """
     global _current
     config = model.config.get_text_config()
-    run = TreePass(attend=attend)
+    again = int((pack.carry < 0).sum())
+    carry = torch.from_numpy(pack.carry[again:]).to(model.device, torch.int64)
+    run = TreePass(attend=attend, kept=kept, carry=carry, carried_again=again)
     _current = run
     try:
-        yield
+        yield run
     finally:
         _current = None
     if run.layers != config.num_hidden_layers:
@@ -142,10 +173,7 @@ def _attend(
 ) -> torch.Tensor:
     if _current is None:
         raise NoTreeAttention("a forward outside a pack")
-    _current.layers += 1
-    _current.windows += window > 0
-    out = _current.attend(query[0], key[0], value[0], scale=scale, softcap=softcap or None, window=window or None)
-    return out[None]
+    return _current.run_layer(query[0], key[0], value[0], scale, softcap, window)[None]
 
 
 # One opaque call in a compiled graph: which pack it is for is not the graph's business, so one graph serves all packs.

@@ -1,8 +1,12 @@
 """The packed prefix tree: branches that share their beginnings, laid out one after the other in packs of bounded size.
 
 A pack is one flat sequence of tokens. Every branch is written where the last one ended, without the beginning that it
-shares with it: a *segment*, which holds the tokens from there on and a list of where its ancestors stand in the pack.
-So no token is computed twice within a pack, and a branch may leave another at any token.
+shares with it: a *segment*, which holds the tokens from there on and a list of where its ancestors stand. So a branch
+may leave another at any token, and none is computed twice.
+
+A pack that is full ends in the midst of a branch. The next one goes on from there: it is handed the keys and values of
+what that branch had before the cut, which *stand before* its first token, at negative indices. So packs are as many as
+the distinct tokens fill, and a branch longer than a pack is no special case.
 
 All of it is a pure function of token ids.
 """
@@ -10,9 +14,8 @@ All of it is a pure function of token ids.
 from __future__ import annotations
 
 from array import array
-from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +24,6 @@ from evalsuite.planning.prefix_tree import common_prefix_length
 
 Ints = npt.NDArray[np.int32]
 
-LOOKAHEAD = 64
-"""How many branches are tried for the room that is left in a pack once one did not fit."""
 _BYTES = 4
 
 
@@ -32,12 +33,12 @@ class Branch:
 
     tokens: Sequence[int]
     reads: tuple[int, ...]
-    """Positions in `tokens`, without repeats."""
+    """Positions in `tokens`, at least one, ascending. They are never cut apart: all are in one pack."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Placement:
-    """Where a branch ended up."""
+    """Where a branch is read."""
 
     branch: int
     """Index of the branch among those that were planned."""
@@ -60,9 +61,13 @@ class Pack:
     paths: Ints
     """[segments]: where in `path` the list of these begins."""
     path: Ints
-    """Pack indices of ancestors, root first; segments with the same ancestors share a list or its beginning."""
+    """Indices of ancestors, root first; segments with the same ancestors share a list or its beginning."""
+    carried: int
+    """How many tokens of the pack before are handed to this one: they have the indices -carried to -1."""
+    carry: Ints
+    """Indices of the tokens that the next pack is handed, in its order; empty for the last pack."""
     sites: Ints
-    """[sites]: pack indices whose logits are read, each once."""
+    """[sites]: indices whose logits are read, each once."""
     placements: tuple[Placement, ...]
 
     @property
@@ -75,80 +80,68 @@ class Pack:
         return np.diff(self.starts, append=np.int32(self.used))
 
     def branch_indices(self, segment: int) -> Ints:
-        """Pack indices of a segment's whole branch, root first: its ancestors, then its own tokens."""
+        """Indices of a segment's whole branch so far, root first: its ancestors, then its own tokens."""
         before, path, start = int(self.ancestors[segment]), int(self.paths[segment]), int(self.starts[segment])
         own = np.arange(start, start + int(self.lengths[segment]), dtype=np.int32)
         return np.concatenate([self.path[path : path + before], own])
 
 
 def packs(branches: Sequence[Branch], *, token_budget: int, max_sites: int | None = None) -> Iterator[Pack]:
-    """Lay out all branches in as few packs as a walk of their prefix tree gives, one pack at a time.
-
-    Branches are walked in an order that keeps equal beginnings together. Where the next one does not fit, the following
-    `LOOKAHEAD` are tried for the room that is left. What a pack needs of a prefix that an earlier pack held is laid out
-    again. A branch longer than the budget gets a pack of its own, as long as itself.
+    """Lay out all branches, one pack at a time, in an order that keeps equal beginnings together.
 
     Args:
-        token_budget: most tokens in a pack.
-        max_sites: most positions that are read in a pack; None for no bound. A branch that reads more gets a pack of
-            its own.
+        token_budget: most tokens in a pack. What is read of one branch is not cut apart, so where that alone exceeds
+            the budget, so does its pack.
+        max_sites: most positions that are read in a pack, likewise; None for no bound.
     """
-    waiting = deque(_walk(branches))
-    while waiting:
-        layout = _Layout(token_budget, max_sites)
-        left: list[_Step] = []
-        shared = _WHOLE  # with the last branch that was left, by this one and all between
-        while waiting and len(left) < LOOKAHEAD and not layout.is_oversize:
-            step = waiting.popleft()
-            shared = min(shared, step.shared)
-            if not layout.add(step, branches[step.branch]):
-                left.append(replace(step, shared=shared))
-                shared = _WHOLE
-        if waiting:
-            waiting[0] = replace(waiting[0], shared=min(shared, waiting[0].shared))
-        waiting.extendleft(reversed(left))
-        yield layout.pack()
+    layout = _Layout()
+    for index, key, shared in _walk(branches):
+        reads = branches[index].reads
+        length, done = len(key) // _BYTES, shared
+        free = reads[0]  # what may go into an earlier pack than the reads do
+        while True:
+            if done > free and layout.is_carried(free):
+                done = (
+                    free  # what is read has to stand in this pack: the end of a branch that a cut parted from its twin
+                )
+            room = max(token_budget - layout.used, 0)
+            crowded = max_sites is not None and len(layout.sites) + len(reads) > max_sites
+            if length - done <= room and not (crowded and layout.sites):
+                break
+            if (cut := min(done + room, free)) > done:
+                layout.write(key, done, cut)
+                done = cut
+            elif not layout.used:
+                break  # an empty pack holds no less than what is read of one branch
+            pack, layout = layout.close(done)
+            yield pack
+        layout.write(key, done, length)
+        layout.read(index, reads)
+    if layout.used:
+        yield layout.close(0)[0]
 
 
-_WHOLE = 1 << 40
-"""More tokens than any branch has."""
+def _walk(branches: Sequence[Branch]) -> Iterator[tuple[int, bytes, int]]:
+    """Depth-first through the prefix tree: (branch, its tokens as bytes, how many it shares with the one before).
 
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """A branch in the walk of the tree."""
-
-    branch: int
-    key: bytes
-    """Its tokens, four bytes each: bytes are compared and sorted in C."""
-    shared: int
-    """How many leading tokens it shares with the step before it."""
-
-
-def _walk(branches: Sequence[Branch]) -> list[_Step]:
-    """Depth-first order of the prefix tree: in any order of strings, those with an equal beginning are neighbours."""
+    In any order of strings those with an equal beginning are neighbours; bytes are sorted and compared in C.
+    """
     keys = [array("i", branch.tokens).tobytes() for branch in branches]
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    steps: list[_Step] = []
     previous = b""
-    for index in order:
+    for index in sorted(range(len(keys)), key=keys.__getitem__):
         key = keys[index]
-        steps.append(_Step(branch=index, key=key, shared=common_prefix_length(previous, key) // _BYTES))
+        yield index, key, common_prefix_length(previous, key) // _BYTES
         previous = key
-    return steps
 
 
 @dataclass(slots=True)
 class _Layout:
     """A pack under construction."""
 
-    token_budget: int
-    max_sites: int | None
+    carried: int = 0
     used: int = 0
-    shared: int = 0
-    """Tokens that the last branch laid out shares with everything seen since."""
     path_index: Ints = field(default_factory=lambda: np.empty(256, dtype=np.int32))
-    """Pack index of each position of the last branch laid out."""
+    """Index of each position of the last branch written."""
     tokens: list[Ints] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     ancestors: list[int] = field(default_factory=list)
@@ -160,39 +153,24 @@ class _Layout:
     sites: dict[int, int] = field(default_factory=dict)
     placements: list[Placement] = field(default_factory=list)
 
-    @property
-    def is_oversize(self) -> bool:
-        return self.used > self.token_budget
-
-    def add(self, step: _Step, branch: Branch) -> bool:
-        """Lay out a branch, unless it does not fit beside others; whether it was."""
-        self.shared = min(self.shared, step.shared)
-        length = len(step.key) // _BYTES
-        if self.placements and not self._fits(length - self.shared, branch):
-            return False
-        if length > self.shared:
-            self._write_segment(step.key, length)
-        self.shared = length
-        indices = self.path_index[list(branch.reads)].tolist() if branch.reads else []
-        sites = tuple(self.sites.setdefault(index, len(self.sites)) for index in indices)
-        self.placements.append(Placement(branch=step.branch, sites=sites))
-        return True
-
-    def _fits(self, tokens: int, branch: Branch) -> bool:
-        sites = 0 if self.max_sites is None else len(self.sites) + len(branch.reads)
-        return self.used + tokens <= self.token_budget and (self.max_sites is None or sites <= self.max_sites)
-
-    def _write_segment(self, key: bytes, length: int) -> None:
-        before = self.shared
-        own = length - before
+    def write(self, key: bytes, begin: int, end: int) -> None:
+        """Tokens `begin` to `end` of a branch, whose first `begin` stand already as `path_index` says."""
+        if end == begin:
+            return
         self.starts.append(self.used)
-        self.ancestors.append(before)
-        self.paths.append(self._ancestor_list(before))
-        self.tokens.append(np.frombuffer(key, dtype=np.int32)[before:])
-        if length > len(self.path_index):
-            self.path_index = np.concatenate([self.path_index, np.empty(length, dtype=np.int32)])
-        self.path_index[before:length] = np.arange(self.used, self.used + own, dtype=np.int32)
-        self.used += own
+        self.ancestors.append(begin)
+        self.paths.append(self._ancestor_list(begin))
+        self.tokens.append(np.frombuffer(key, dtype=np.int32)[begin:end])
+        if end > len(self.path_index):
+            self.path_index = np.concatenate([self.path_index, np.empty(end, dtype=np.int32)])
+        self.path_index[begin:end] = np.arange(self.used, self.used + end - begin, dtype=np.int32)
+        self.used += end - begin
+
+    def read(self, branch: int, reads: tuple[int, ...]) -> None:
+        """Note where a branch that has been written is read."""
+        indices = self.path_index[list(reads)].tolist()
+        sites = tuple(self.sites.setdefault(index, len(self.sites)) for index in indices)
+        self.placements.append(Placement(branch=branch, sites=sites))
 
     def _ancestor_list(self, before: int) -> int:
         """Where in `path` the first `before` indices of the last branch stand; written there if they do not yet."""
@@ -204,16 +182,25 @@ class _Layout:
         self.listed = offset, before
         return offset
 
-    def pack(self) -> Pack:
+    def is_carried(self, position: int) -> bool:
+        """Whether that token of the last branch stands in an earlier pack."""
+        return bool(self.path_index[position] < 0)
+
+    def close(self, carry: int) -> tuple[Pack, _Layout]:
+        """The pack as it is, and a layout for the next, before which the last branch's first `carry` tokens stand."""
         starts, ancestors = np.array(self.starts, dtype=np.int32), np.array(self.ancestors, dtype=np.int32)
         lengths = np.diff(starts, append=np.int32(self.used))
-        return Pack(
+        pack = Pack(
             tokens=np.concatenate(self.tokens),
             positions=np.arange(self.used, dtype=np.int32) + np.repeat(ancestors - starts, lengths),
             starts=starts,
             ancestors=ancestors,
             paths=np.array(self.paths, dtype=np.int32),
-            path=np.concatenate(self.path) if self.path else np.empty(0, dtype=np.int32),
+            path=np.concatenate([np.empty(0, dtype=np.int32), *self.path]),
+            carried=self.carried,
+            carry=self.path_index[:carry].copy(),
             sites=np.fromiter(self.sites, dtype=np.int32, count=len(self.sites)),
             placements=tuple(self.placements),
         )
+        self.path_index[:carry] = np.arange(-carry, 0, dtype=np.int32)
+        return pack, _Layout(carried=carry, path_index=self.path_index)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from evalsuite.attention.by_segment import segment_attention
-from evalsuite.attention.interface import Attend, NoTreeAttention, refusal, tree_attention, tree_pass
+from evalsuite.attention.interface import Attend, Kept, NoTreeAttention, refusal, tree_attention, tree_pass
 from evalsuite.loading.fusing import fused_layers, unfuse
 from evalsuite.planning.packs import Branch, Pack, packs
 from evalsuite.planning.rows import ScoringRow
@@ -30,7 +30,7 @@ rounding, may change with its shape. At 16,384 tokens that is a position every 3
 
 @dataclass(frozen=True, slots=True)
 class PackedRows:
-    """Rows and their layout."""
+    """A pack, and the rows that are read in it."""
 
     rows: Sequence[Row]
     """In the order of `pack.placements`."""
@@ -42,6 +42,45 @@ def lay_out(rows: Sequence[Row], *, token_budget: int, max_sites: int | None) ->
     branches = [_branch(row) for _, row in rows]
     for pack in packs(branches, token_budget=token_budget, max_sites=max_sites):
         yield PackedRows([rows[placement.branch] for placement in pack.placements], pack)
+
+
+class Plan:
+    """Packs for rows, one after the other, which can be planned anew in smaller packs where one does not fit.
+
+    A pack is taken to be done when the next one is drawn.
+    """
+
+    def __init__(self, rows: Sequence[Row], *, token_budget: int, max_sites: int | None) -> None:
+        self._left = dict(enumerate(rows))
+        self._max_sites = max_sites
+        self._refused: PackedRows | None = None
+        self._start(token_budget)
+
+    def __iter__(self) -> Iterator[PackedRows]:
+        while (packed := next(self._packs, None)) is not None:
+            yield packed
+            if packed is self._refused:  # planned anew while it was out
+                continue
+            for placement in packed.pack.placements:
+                del self._left[self._planned[placement.branch]]
+
+    def smaller(self, packed: PackedRows) -> list[PackedRows]:
+        """Plan what is left, `packed` included, in packs of half its size; they are still to come, so none is returned.
+
+        `[packed]` where it cannot be smaller, since it holds but what is read of one row.
+        """
+        size = packed.pack.used // 2
+        if not size or packed.pack.used > self._token_budget:
+            return [packed]
+        self._refused = packed
+        self._start(size)
+        return []
+
+    def _start(self, token_budget: int) -> None:
+        self._token_budget = token_budget
+        self._planned = list(self._left)
+        rows = list(self._left.values())
+        self._packs = lay_out(rows, token_budget=token_budget, max_sites=self._max_sites)
 
 
 def _branch(row: ScoringRow) -> Branch:
@@ -64,6 +103,7 @@ class PackForward:
         self._cuda = runner.device.type == "cuda"
         self._fused_kernel = self._cuda
         self._fused_layers = False
+        self._kept: list[Kept] = []
         self._stack = ExitStack()
         self.token_budget = runner.options.token_budget
         self.max_sites = MAX_SITES if self._cuda else None
@@ -81,14 +121,10 @@ class PackForward:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+        self._kept = []
 
-    def plan(self, rows: Sequence[Row]) -> Iterator[PackedRows]:
-        return lay_out(rows, token_budget=self.token_budget, max_sites=self.max_sites)
-
-    def split(self, packed: PackedRows) -> list[PackedRows]:
-        """The same rows in packs of half the size."""
-        half = max(packed.pack.used // 2, 1)
-        return list(lay_out(packed.rows, token_budget=half, max_sites=self.max_sites))
+    def plan(self, rows: Sequence[Row]) -> Plan:
+        return Plan(rows, token_budget=self.token_budget, max_sites=self.max_sites)
 
     def tokens(self, packed: PackedRows) -> int:
         """Tokens that a pack is computed as: halves of the budget as long as it fits, so that shapes stay few."""
@@ -116,9 +152,8 @@ class PackForward:
         Returns before the device is done; drawing the first result waits for it.
         """
         pack, size = packed.pack, self.tokens(packed)
-        attend = self._attention(pack)
         sites = self._padded(pack.sites, self.max_sites or len(pack.sites))
-        with tree_pass(self._runner.model, attend):
+        with tree_pass(self._runner.model, pack, self._attention(pack), self._kept if pack.carried else ()) as run:
             logits = self._runner.logits_at(
                 self._padded(pack.tokens, size, fill=self._runner.pad_id)[None],
                 torch.zeros_like(sites),
@@ -127,8 +162,9 @@ class PackForward:
             )
         self._runner.counters.padding_tokens += size - pack.used
         logprobs = torch.log_softmax(logits.float(), dim=-1)  # [sites, vocab]
-        read = self._to_device(np.array(list(_reads(packed)), dtype=np.int64))  # [reads, 2]
+        read = self._to_device(np.array(list(_reads(packed)), dtype=np.int64).reshape(-1, 2))
         values = logprobs[read[:, 0], read[:, 1]]
+        self._kept = run.handed_on  # only now: a pack that fails is run again on what it was handed
         if not self._cuda:
             return _results(packed, values)
         host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)

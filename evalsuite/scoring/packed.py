@@ -31,11 +31,12 @@ def _score(
     """(number of the request, its log-probabilities), as they complete."""
     rows = [(number, row) for number, request in enumerate(requests) for row in shared_rows(request)]
     waiting: dict[int, dict[int, float]] = {}
+    plan = forward.plan(rows)
     for number, choices in runner.run_batches(
-        forward.plan(rows),
+        plan,
         forward.score,
         forward.tokens,
-        split=forward.split,
+        split=plan.smaller,
         ahead=1,
         drop_compiled=forward.drop_compiled,
     ):

@@ -49,11 +49,11 @@ def test_every_token_attends_to_its_branch_as_if_it_were_alone(
     padding: int,
     seed: int,
 ) -> None:
-    [pack] = packs([Branch(tokens=s, reads=()) for s in sequences], token_budget=1_000)
+    [pack] = packs([Branch(tokens=s, reads=(0,)) for s in sequences], token_budget=1_000)
     generator = torch.Generator().manual_seed(seed)
     size = pack.used + padding
     query, key, value = (torch.randn(n, size, 8, generator=generator) for n in (heads[0], heads[1], heads[1]))
-    got = segment_attention(pack, CPU)(query, key, value, scale=0.3, softcap=softcap, window=window)
+    got = segment_attention(pack, CPU)(query, key, value, None, scale=0.3, softcap=softcap, window=window)
     assert got.shape == (size, heads[0], 8)
     assert not got[pack.used :].any()
     group = heads[0] // heads[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from evalsuite.attention.by_segment import SegmentAttention
+from evalsuite.attention.interface import TreePass
 from evalsuite.config import ExecutionOptions
-from evalsuite.planning.packs import Branch, Pack, packs
+from evalsuite.planning.packs import Pack, packs
 from evalsuite.scoring import _packing
 from evalsuite.scoring._packing import PackedRows
 from tests.faithful.verdicts import TEXTS, Plant, scoring_verdict
@@ -27,8 +28,9 @@ def sees_its_sibling(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def attention(pack: Pack, device: torch.device) -> SegmentAttention:
         ends = [*pack.starts[1:].tolist(), pack.used]
+        spans = zip(pack.starts.tolist(), ends, strict=True)
         return SegmentAttention(
-            tuple((start, start, torch.arange(end)) for start, end in zip(pack.starts.tolist(), ends, strict=True))
+            tuple((start, pack.carried + start, torch.arange(pack.carried + end)) for start, end in spans)
         )
 
     monkeypatch.setattr(_packing, "segment_attention", attention)
@@ -56,19 +58,28 @@ def positions_count_through_the_pack(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def a_boundary_cuts_a_branch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first branch of every pack but the first goes on where it was cut, without its beginning."""
+    """A branch that a pack ends in goes on in the next one without what it had before the cut."""
+    real = TreePass.run_layer
 
-    def planned(branches: Sequence[Branch], **settings: Any) -> Iterator[Pack]:
-        cut = {pack.placements[0].branch for pack in list(packs(branches, **settings))[1:]}
-        assert cut, "packs are small enough that there is a boundary"
-        yield from packs([_without_beginning(b) if i in cut else b for i, b in enumerate(branches)], **settings)
+    def run_layer(self: TreePass, *args: Any) -> torch.Tensor:
+        self.kept = [(torch.zeros_like(key), torch.zeros_like(value)) for key, value in self.kept]
+        return real(self, *args)
+
+    monkeypatch.setattr(TreePass, "run_layer", run_layer)
+
+
+def handed_on_in_the_wrong_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a pack hands on is one position off."""
+    real = _packing.packs
+
+    def planned(*args: Any, **settings: Any) -> Iterator[Pack]:
+        for pack in real(*args, **settings):
+            yield replace(
+                pack,
+                carry=np.concatenate([pack.carry[-1:], pack.carry[:-1]]) if (pack.carry >= 0).all() else pack.carry,
+            )
 
     monkeypatch.setattr(_packing, "packs", planned)
-
-
-def _without_beginning(branch: Branch) -> Branch:
-    half = len(branch.tokens) // 2
-    return Branch(tokens=branch.tokens[half:], reads=tuple(read - half for read in branch.reads))
 
 
 def mapped_to_the_wrong_owner(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,6 +98,7 @@ FAULTS: list[tuple[Plant, tuple[str, ...]]] = [
     (prefix_off_by_one, ARCHITECTURES),
     (positions_count_through_the_pack, ARCHITECTURES),
     (a_boundary_cuts_a_branch, ARCHITECTURES),
+    (handed_on_in_the_wrong_order, ARCHITECTURES),
     (mapped_to_the_wrong_owner, ARCHITECTURES),
 ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 import tracemalloc
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -25,18 +26,38 @@ def branches(draw: st.DrawFn) -> list[Branch]:
     sequences = [prefix + own for prefix, own in drawn]
     sequences += draw(st.lists(st.sampled_from(sequences), max_size=3))
     return [
-        Branch(tokens=s, reads=tuple(sorted(draw(st.sets(st.integers(0, len(s) - 1), max_size=3))))) for s in sequences
+        Branch(tokens=s, reads=tuple(sorted(draw(st.sets(st.integers(0, len(s) - 1), min_size=1, max_size=3)))))
+        for s in sequences
     ]
 
 
-def reconstruct(pack: Pack) -> dict[int, tuple[list[int], list[int]]]:
-    """Pack index to the tokens and the positions of the branch that ends there, by following the ancestors."""
-    found = {}
-    for segment, start in enumerate(pack.starts.tolist()):
-        indices = pack.branch_indices(segment)
-        for index in range(start, start + int(pack.lengths[segment])):
-            until = indices[: indices.tolist().index(index) + 1]
-            found[index] = (pack.tokens[until].tolist(), pack.positions[until].tolist())
+@dataclass
+class Rebuilt:
+    """What each index of a pack has before it, found by following ancestors and what was carried."""
+
+    carried: list[tuple[list[int], list[int]]]
+    """(tokens, positions) of the branch that ends in each carried token."""
+    ending: dict[int, tuple[list[int], list[int]]]
+
+
+def rebuild(made: list[Pack]) -> list[Rebuilt]:
+    found: list[Rebuilt] = []
+    handed: list[tuple[list[int], list[int]]] = []
+    for pack in made:
+        assert pack.carried == len(handed)
+        ending = {index - len(handed): branch for index, branch in enumerate(handed)}
+        for segment, start in enumerate(pack.starts.tolist()):
+            before = int(pack.ancestors[segment])
+            indices = pack.branch_indices(segment).tolist()
+            tokens, positions = ending[indices[before - 1]] if before else ([], [])
+            for earlier in range(before):
+                assert ending[indices[earlier]] == (tokens[: earlier + 1], positions[: earlier + 1])
+            for index in range(start, start + int(pack.lengths[segment])):
+                tokens, positions = [*tokens, int(pack.tokens[index])], [*positions, int(pack.positions[index])]
+                ending[index] = (tokens, positions)
+        found.append(Rebuilt(carried=handed, ending=ending))
+        handed = [ending[index] for index in pack.carry.tolist()]
+    assert not handed, "the last pack hands nothing on"
     return found
 
 
@@ -47,36 +68,50 @@ def distinct(sequences: list[tuple[int, ...]]) -> int:
 
 @given(given_branches=branches(), budget=st.integers(1, 60), max_sites=st.none() | st.integers(1, 6))
 @example(given_branches=[Branch(tokens=(1,), reads=(0,)), Branch(tokens=(1, 1), reads=(1,))], budget=2, max_sites=None)
+@example(given_branches=[Branch(tokens=(1, 1, 1), reads=(2,))] * 3, budget=1, max_sites=1)
 def test_every_read_sees_its_own_branch_and_nothing_else(
     given_branches: list[Branch], budget: int, max_sites: int | None
 ) -> None:
     placed = []
-    for pack in packs(given_branches, token_budget=budget, max_sites=max_sites):
-        ending = reconstruct(pack)
-        assert sorted(ending) == list(range(pack.used))
+    made = list(packs(given_branches, token_budget=budget, max_sites=max_sites))
+    for pack, rebuilt in zip(made, rebuild(made), strict=True):
         assert len(set(pack.sites.tolist())) == len(pack.sites)
         for placement in pack.placements:
             branch = given_branches[placement.branch]
             placed.append(placement.branch)
             assert len(placement.sites) == len(branch.reads)
             for site, read in zip(placement.sites, branch.reads, strict=True):
-                seen, positions = ending[int(pack.sites[site])]
+                assert 0 <= pack.sites[site] < pack.used, "a read is of a token in this very pack"
+                seen, positions = rebuilt.ending[int(pack.sites[site])]
                 assert tuple(seen) == branch.tokens[: read + 1]
                 assert positions == list(range(read + 1))
     assert sorted(placed) == list(range(len(given_branches))), "each branch once"
 
 
 @given(given_branches=branches(), budget=st.integers(1, 60), max_sites=st.none() | st.integers(1, 6))
-def test_packs_keep_their_bounds_and_compute_nothing_twice(
-    given_branches: list[Branch], budget: int, max_sites: int | None
-) -> None:
+def test_packs_keep_their_bounds(given_branches: list[Branch], budget: int, max_sites: int | None) -> None:
+    """Unless what is read of one branch alone, which is never cut apart, exceeds them."""
     for pack in packs(given_branches, token_budget=budget, max_sites=max_sites):
-        held = [tuple(given_branches[p.branch].tokens) for p in pack.placements]
-        assert pack.used == distinct(held)
-        if len(set(held)) > 1:
-            assert pack.used <= budget
-        if max_sites is not None and len(held) > 1:
-            assert len(pack.sites) <= max_sites
+        read = [given_branches[placement.branch] for placement in pack.placements]
+        assert pack.used <= max([budget, *(len(b.tokens) - b.reads[0] for b in read)])
+        assert max_sites is None or len(pack.sites) <= max([max_sites, *(len(b.reads) for b in read)])
+
+
+@given(given_branches=branches(), budget=st.integers(12, 60))
+def test_nothing_is_computed_twice_but_what_duplicates_are_read_at(given_branches: list[Branch], budget: int) -> None:
+    """The lower bound is the tree's nodes; a cut between two equal branches costs the part that is read."""
+    made = list(packs(given_branches, token_budget=budget))
+    computed = sum(pack.used for pack in made)
+    tree = distinct([tuple(branch.tokens) for branch in given_branches])
+    again = [len(b.tokens) - b.reads[0] for b in given_branches]
+    assert tree <= computed <= tree + (len(made) - 1) * max(again)
+    if len({branch.tokens for branch in given_branches}) == len(given_branches) and not _reads_inside(given_branches):
+        assert computed == tree
+
+
+def _reads_inside(given_branches: list[Branch]) -> bool:
+    """Whether a branch is read before its end: there another may share what is read."""
+    return any(read != len(branch.tokens) - 1 for branch in given_branches for read in branch.reads)
 
 
 @given(given_branches=branches())
@@ -85,16 +120,23 @@ def test_one_pack_is_the_tree_itself(given_branches: list[Branch]) -> None:
     assert pack.used == distinct([tuple(b.tokens) for b in given_branches])
 
 
-def test_a_branch_longer_than_the_budget_gets_a_pack_of_its_own() -> None:
-    long, short = Branch(tokens=(1,) * 9, reads=(8,)), Branch(tokens=(1, 2), reads=(1,))
-    sizes = [(pack.used, len(pack.placements)) for pack in packs([short, long, short], token_budget=4)]
-    assert sorted(sizes) == [(2, 2), (9, 1)]
+def test_a_branch_longer_than_the_budget_goes_on_in_the_next_pack() -> None:
+    made = list(packs([Branch(tokens=tuple(range(9)), reads=(8,))], token_budget=4))
+    assert [(pack.used, pack.carried, len(pack.carry)) for pack in made] == [(4, 0, 4), (4, 4, 8), (1, 8, 0)]
+    assert [len(pack.placements) for pack in made] == [0, 0, 1]
 
 
-def test_a_prefix_longer_than_the_budget_is_laid_out_for_each_of_its_branches() -> None:
+def test_a_prefix_longer_than_the_budget_is_computed_once_for_all_of_its_branches() -> None:
     prefix = tuple(range(10))
     made = list(packs([Branch(tokens=(*prefix, n), reads=(10,)) for n in range(3)], token_budget=8))
-    assert [pack.used for pack in made] == [11, 11, 11]
+    assert [pack.used for pack in made] == [8, 5]
+
+
+def test_what_is_read_of_a_branch_is_not_cut_apart() -> None:
+    """A continuation of five tokens is read at five positions, which all are in one pack, if need be a larger one."""
+    branch = Branch(tokens=tuple(range(10)), reads=(5, 6, 7, 8, 9))
+    assert [pack.used for pack in packs([branch], token_budget=6)] == [5, 5]
+    assert [pack.used for pack in packs([branch], token_budget=3)] == [3, 2, 5]
 
 
 def test_siblings_share_one_list_of_ancestors() -> None:
@@ -102,12 +144,6 @@ def test_siblings_share_one_list_of_ancestors() -> None:
     [pack] = packs([Branch(tokens=(*prefix, n, n), reads=(51,)) for n in range(20)], token_budget=1_000)
     assert len(pack.path) == 50
     assert pack.ancestors.tolist() == [0] + [50] * 19
-
-
-def test_the_room_left_by_a_long_branch_is_filled_by_shorter_ones() -> None:
-    lengths = [60, 60, 39, 1]
-    made = list(packs([Branch(tokens=(n,) * k, reads=(k - 1,)) for n, k in enumerate(lengths)], token_budget=100))
-    assert [pack.used for pack in made] == [100, 60]
 
 
 def five_shot_like(questions: int, subjects: int) -> list[Branch]:
@@ -122,14 +158,12 @@ def five_shot_like(questions: int, subjects: int) -> list[Branch]:
     ]
 
 
-def test_few_tokens_are_computed_beyond_the_tree() -> None:
-    """One subject's prefix in each pack more than once is all there may be."""
+def test_packs_are_as_many_as_the_distinct_tokens_fill() -> None:
     given_branches = five_shot_like(2_000, 10)
     tree = distinct_fast([tuple(b.tokens) for b in given_branches])
     made = list(packs(given_branches, token_budget=16_384))
-    computed = sum(pack.used for pack in made)
-    assert tree <= computed <= tree + 652 * len(made)
-    assert len(made) <= -(-computed // 16_384) + 1
+    assert sum(pack.used for pack in made) == tree
+    assert len(made) == -(-tree // 16_384)
 
 
 def test_planning_is_quick_and_streams() -> None:
