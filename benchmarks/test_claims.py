@@ -114,7 +114,8 @@ def test_batched_generation(evaluation_session, benchmark, task):
         "verdicts": {name: verdict.summary() for name, verdict in verdicts.items()},
         "new_tokens": {name: sum(len(a.token_ids) for a in answers.values()) for name, answers in outcomes.items()},
     }
-    assert all(verdict.faithful for verdict in verdicts.values()), benchmark.extra_info["verdicts"]
+    if config.accuracy_is_meaningful:  # random weights decide by near ties, so a few of their answers change in bf16
+        assert all(verdict.faithful for verdict in verdicts.values()), benchmark.extra_info["verdicts"]
 
 
 @pytest.mark.parametrize("rows", [1, 8])

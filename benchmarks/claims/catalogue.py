@@ -136,7 +136,6 @@ CATALOGUE = (
             Part(what="the whole model on MMLU", measure=_case("test_attention[sdpa]")),
         ),
         tests=f"{OPTIMISATIONS} {CLAIMS} -k attention",
-        not_on=_NOT_YET,
         reasons={
             "cpu": "short rows fit into the CPU's caches, where the scores that a flash kernel never writes cost little"
         },
@@ -191,7 +190,6 @@ CATALOGUE = (
         words="batched ViQuAD is 2-8x faster at batch 8, and at 16-32",
         parts=_batches("viquad", (8, 16, 32)),
         tests=f"{CLAIMS} -k batched_generation",
-        not_on=_NOT_YET,
     ),
     Claim(
         words="batched VietNews is 2-8x faster at batch 4, and at 8-16",
@@ -254,7 +252,11 @@ CATALOGUE = (
             ),
         ),
         tests=f"{CLAIMS} -k batched_generation",
-        not_on=_HOURS | _NOT_YET,
+        not_on=_HOURS,
+        reasons={
+            "h200": "64 tokens are generated for each of 3,814 questions, since random weights do not stop sooner, one "
+            "launch of kernels after the other: the plain way takes longer than the guide says, the batched way less"
+        },
     ),
     Claim(
         words="a 4B model runs in 16 GB",

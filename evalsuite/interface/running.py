@@ -21,8 +21,10 @@ from evalsuite.types import ChoiceRequest, Generation, Graded, Outcome, TaskKind
 if TYPE_CHECKING:
     from evalsuite.engines.transformers import TransformersEngine
 
-FAST_STRATEGY: Mapping[TaskKind, str] = {"choice": "padded", "generation": "padded"}
+FAST_STRATEGY: Mapping[TaskKind, str] = {"choice": "packed", "generation": "padded"}
 """What `use_batching=True` runs."""
+ALONE_STRATEGY = "padded"
+"""The same for one question, which shares a beginning with none and fills no pack."""
 
 OnGraded = Callable[[Graded], object]
 
@@ -42,8 +44,10 @@ class How:
     progress: bool = False
     """Draw a bar on stderr."""
 
-    def strategy(self, kind: TaskKind) -> str:
-        return FAST_STRATEGY[kind] if self.use_batching else REFERENCE_STRATEGY
+    def strategy(self, kind: TaskKind, questions: int) -> str:
+        if not self.use_batching:
+            return REFERENCE_STRATEGY
+        return FAST_STRATEGY[kind] if questions > 1 else ALONE_STRATEGY
 
 
 def evaluate(
@@ -63,7 +67,7 @@ def evaluate(
                     on_graded(graded[outcome.id])
                 tick()
 
-            answer(engine, workload, how.strategy(task.kind), on_outcome=keep)
+            answer(engine, workload, how.strategy(task.kind, len(workload)), on_outcome=keep)
     return [graded[example.id] for example in data.examples]
 
 
@@ -81,7 +85,7 @@ def generate(
         return []
     task = dataclasses.replace(task, max_new_tokens=max_new_tokens)
     with _prepared(model, tokenizer, task, alone(task, examples), how) as (engine, workload):
-        outcomes = answer(engine, workload, how.strategy(task.kind))
+        outcomes = answer(engine, workload, how.strategy(task.kind, len(workload)))
     written = {outcome.id: outcome.text for outcome in outcomes.values() if isinstance(outcome, Generation)}
     return [written[example.id] for example in examples]
 
@@ -105,7 +109,7 @@ def compute_logprobs_for_all_choices_batched(
     with engine_for(model, tokenizer, How()) as engine:
         encoded = engine.encode_choices([ChoiceRequest(id="prompt", context=prompt, continuations=letters)])
         _warn_of_cuts("prompt", sum(request.truncated_tokens > 0 for request in encoded))
-        (scores,) = engine.score(encoded, FAST_STRATEGY["choice"])
+        (scores,) = engine.score(encoded, ALONE_STRATEGY)
     return list(scores.logprobs)
 
 

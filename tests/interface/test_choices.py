@@ -263,8 +263,7 @@ def test_a_bar_is_drawn_when_it_is_asked_for(nano: Pair, capsys: pytest.CaptureF
     assert "mmlu: 100%" in capsys.readouterr().err
 
 
-def test_the_fast_strategy_is_named_in_one_place(nano: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "FAST_STRATEGY", {"choice": "per_question", "generation": "padded"})
+def test_one_question_is_padded_and_many_are_packed(nano: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     used = []
     score = TransformersEngine.score
     monkeypatch.setattr(
@@ -274,7 +273,7 @@ def test_the_fast_strategy_is_named_in_one_place(nano: Pair, monkeypatch: pytest
     predict_mmlu_single(*nano, "?", ["a", "b", "c", "d"])
     predict_mmlu_single(*nano, "?", ["a", "b", "c", "d"], False)
     run_mmlu_eval(*nano, data="sample", max_samples_per_subject=1)
-    assert used == ["per_question", "per_question", "unbatched", "per_question"]
+    assert used == ["padded", "padded", "unbatched", "packed"]
 
 
 def mmlu_rows(subject: str, split: str = "test") -> list[list[str]]:

@@ -106,7 +106,10 @@ def test_tests_may_be_spread_over_workers(project: pytest.Pytester) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--strategy=paded"], "*--strategy: expected names out of unbatched, per_question, padded, packed; got 'paded'*"),
+        (
+            ["--strategy=paded"],
+            "*--strategy: expected names out of unbatched, per_question, padded, packed; got 'paded'*",
+        ),
         (["--limit=0"], "*--limit: expected a whole number of at least 1, got '0'*"),
         (["--dtype=int8"], "*--dtype: invalid choice: 'int8'*"),
         (["--require=warp_drive"], "*require: expected names out of cuda, *; got 'warp_drive'*"),
