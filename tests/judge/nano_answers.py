@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from evalsuite.harness.options import sample_folder
-from evalsuite.judge.types import JudgeQuestion
+from evalsuite.judge.types import JudgeGrade, JudgeQuestion
 from evalsuite.metrics.squad import squad_scores
 from evalsuite.tasks import DataSource, get_task
 
@@ -25,3 +27,13 @@ def sample_questions(*, every: int = 1) -> list[JudgeQuestion]:
                 for kind, answer in (("right", gold[0]), ("wrong", wrong))
             ]
     return found
+
+
+def agreement(questions: Sequence[JudgeQuestion], grades: Mapping[str, JudgeGrade]) -> float:
+    """The share of grades that are at least one half exactly where the answer matches; a missing one never agrees."""
+    return sum(_agrees(question, grades[question.id].value) for question in questions) / len(questions)
+
+
+def _agrees(question: JudgeQuestion, value: float | None) -> bool:
+    exact = bool(squad_scores(question.answer, question.gold)["exact_match"])
+    return value is not None and (value >= 0.5) == exact

@@ -17,7 +17,7 @@ from evalsuite.config import InferenceConfig
 from evalsuite.judge.opening import open_judge
 from evalsuite.loading.sources import nano_dir
 from tests.judge.fake_server import KEY
-from tests.judge.nano_answers import sample_questions
+from tests.judge.nano_answers import agreement, sample_questions
 
 pytestmark = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("fastapi", "uvicorn")),
@@ -72,6 +72,8 @@ def test_a_served_judge_says_what_the_same_model_says_in_this_process(
     assert {id_: _said(grade.reply) for id_, grade in remote.items()} == {
         id_: _said(grade.reply) for id_, grade in local.items()
     }
+    assert all(grade.value is not None for grade in remote.values())
+    assert agreement(questions, remote) >= 0.8
 
 
 def _said(reply: str) -> str:

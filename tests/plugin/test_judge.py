@@ -180,3 +180,12 @@ def test_whoever_ends_a_long_grading_keeps_what_was_measured(
     record = records(project)["test_task[padded-viquad]"]
     assert record["judge"] == {"skipped": "the case ended before its answers were graded"}
     assert (record["verdict"]["faithful"], len(lines(project, "test_task-padded-viquad"))) == (True, QUESTIONS)
+
+
+def test_a_local_judge_needs_no_server_and_shares_the_model_that_is_loaded(run: Run, project: pytest.Pytester) -> None:
+    result = run("--judge=local:nano", "--strategy=padded", "-k", "viquad or vietnews")
+    result.assert_outcomes(passed=2, deselected=4)
+    result.stdout.fnmatch_lines(["viquad: judged by local:nano, prompt viquad-1 (*)"])
+    for record in records(project).values():
+        assert record["judge"]["graded"] == QUESTIONS
+        assert record["judge"]["score"]["value"] > 0.5  # nano knows its samples
