@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from benchmarks.claims.attending import attentions
+from benchmarks.claims.catalogue import BATCHED_IDS
 from benchmarks.claims.generating import answer_timed, batched, warm_up, whole_batches, workload_of
 from benchmarks.claims.loads import load_in_fresh_process
 from benchmarks.claims.turns import in_turns, timed
@@ -71,7 +72,7 @@ def test_attention_alone(benchmark, device, length):
         )
 
 
-@pytest.mark.parametrize("task", list(CLAIMED_BATCHES))
+@pytest.mark.parametrize("task", list(CLAIMED_BATCHES), ids=BATCHED_IDS.__getitem__)
 def test_batched_generation(evaluation_session, benchmark, task):
     session = evaluation_session
     config = session.plain(session.options.config)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FAST_STRATEGY: Mapping[TaskKind, str] = {"choice": "packed", "generation": "padded"}
 """What `use_batching=True` runs."""
 ALONE_STRATEGY = "padded"
-"""The same for one question, which shares a beginning with none and fills no pack."""
+"""The same for one question, which shares a beginning with none and fills no pack, and for a bound on rows."""
 
 OnGraded = Callable[[Graded], object]
 
@@ -47,7 +47,8 @@ class How:
     def strategy(self, kind: TaskKind, questions: int) -> str:
         if not self.use_batching:
             return REFERENCE_STRATEGY
-        return FAST_STRATEGY[kind] if questions > 1 else ALONE_STRATEGY
+        # A bound on rows says how much memory there is, and packs have no rows.
+        return FAST_STRATEGY[kind] if questions > 1 and self.batch_size is None else ALONE_STRATEGY
 
 
 def evaluate(

@@ -28,7 +28,8 @@ MAX_SITES = 512
 rounding, may change with its shape. At 16,384 tokens that is a position every 32 tokens."""
 
 MAX_TOKENS_ON_CPU = 4_096
-"""A longer pack's activations leave the caches. (nano, one core: 2,048 to 4,096 are quickest, 16,384 a third slower.)"""
+"""A longer pack's activations leave the caches: nano on one core is quickest at 2,048 to 4,096, and a third slower at
+16,384."""
 
 
 @dataclass(frozen=True, slots=True)
