@@ -53,8 +53,9 @@ class ResultsRun:
         return CaseLog(self.path / f"{self._stems[case]}.jsonl")
 
     def add_case(self, case: str, record: Mapping[str, Any]) -> None:
-        """Put the record of a finished case into summary.json."""
-        self._cases[case] = record
+        """Put the record of a finished case into summary.json, with the name of its answers' file if it has one."""
+        answers = {"answers": f"{self._stems[case]}.jsonl"} if case in self._stems else {}
+        self._cases[case] = {**record, **answers}
         summary = {"run": self.path.name, "cases": self._cases}
         part = self.path / "summary.json.part"
         part.write_text(json.dumps(finite(summary), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

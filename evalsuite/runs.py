@@ -1,0 +1,109 @@
+"""Reading back what a run left on disk. No torch: reports, comparisons and gates start in a moment."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evalsuite.errors import DataError
+
+SUMMARY = "summary.json"
+
+logger = logging.getLogger("evalsuite")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CaseRun:
+    """One case of a run."""
+
+    name: str
+    record: Mapping[str, Any]
+    """As `harness.record.case_record` makes it."""
+    answers: Path | None
+    """The JSON-lines file of its questions; None for a case that answers none."""
+
+    def lines(self) -> Iterator[Mapping[str, Any]]:
+        """The questions as `results.question_line` writes them, in the order answered.
+
+        A torn last line, as a killed run leaves it, is left out and logged.
+
+        Raises:
+            DataError: the file is missing, or a line but the last is no JSON object.
+        """
+        if self.answers is None:
+            return
+        try:
+            texts = self.answers.read_text(encoding="utf-8").split("\n")
+        except OSError as error:
+            raise DataError(
+                f"{self.answers}: expected the answers of {self.name}; {error.strerror or error}"
+            ) from error
+        for number, text in enumerate(texts, 1):
+            if not text:
+                continue
+            try:
+                line = json.loads(text)
+            except ValueError as error:
+                if number == len(texts):  # no newline behind it: it was being written
+                    logger.warning("%s:%d: a torn last line is left out", self.answers, number)
+                    return
+                raise DataError(f"{self.answers}:{number}: expected one JSON object a line; {error}") from error
+            yield line
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """A run's folder."""
+
+    path: Path
+    name: str
+    cases: Mapping[str, CaseRun]
+    """By name, in the order they ended."""
+
+
+def read_run(path: Path) -> Run:
+    """Read a run's folder, or the `summary.json` in it.
+
+    Raises:
+        DataError: neither is there, or it is not what a run writes.
+    """
+    summary = path if path.name == SUMMARY else path / SUMMARY
+    try:
+        document = json.loads(summary.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(
+            f"{path}: expected a run's folder, one with {SUMMARY} in it; {error.strerror or error}"
+        ) from error
+    except ValueError as error:
+        raise DataError(f"{summary}: expected JSON as a run writes it; {error}") from error
+    cases = document.get("cases") if isinstance(document, dict) else None
+    if not isinstance(cases, dict) or not all(isinstance(record, dict) for record in cases.values()):
+        raise DataError(f"{summary}: expected an object with 'cases', one record a case; got something else")
+    folder = summary.parent
+    return Run(
+        path=folder,
+        name=str(document.get("run", folder.name)),
+        cases={
+            name: CaseRun(name=name, record=record, answers=_answers(folder, record)) for name, record in cases.items()
+        },
+    )
+
+
+def latest_run(folder: Path) -> Path:
+    """The newest run in a results folder: run folders are named by the time they began.
+
+    Raises:
+        DataError: there is none.
+    """
+    runs = sorted(path.parent for path in folder.glob(f"*/{SUMMARY}"))
+    if not runs:
+        raise DataError(f"{folder}: expected at least one run's folder in it, found none")
+    return runs[-1]
+
+
+def _answers(folder: Path, record: Mapping[str, Any]) -> Path | None:
+    return folder / str(record["answers"]) if record.get("answers") else None

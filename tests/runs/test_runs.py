@@ -1,0 +1,81 @@
+"""What a run left on disk is read back, whole or torn; what is no run is refused with what was expected."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from evalsuite.errors import DataError
+from evalsuite.results import ResultsRun
+from evalsuite.runs import latest_run, read_run
+from evalsuite.types import ChoiceScores, Graded
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    results = ResultsRun(tmp_path / "results", label="nano")
+    with results.open_case("test_mmlu[padded]") as log:
+        for i in range(2):
+            log.write(
+                ChoiceScores(id=str(i), logprobs=(-1.0, -float("inf"))),
+                Graded(id=str(i), group="g", prediction="A", gold=("A",), scores={"accuracy": 1.0}),
+                prompt_hash="0" * 16,
+                main_metric="accuracy",
+            )
+    results.add_case("test_mmlu[padded]", {"task": "mmlu"})
+    results.add_case("test_memory[x]", {"peak": 1})
+    return results.path
+
+
+def test_cases_and_their_answers_are_read(run: Path) -> None:
+    for given in (run, run / "summary.json"):
+        read = read_run(given)
+        assert (read.path, read.name, list(read.cases)) == (run, run.name, ["test_mmlu[padded]", "test_memory[x]"])
+        assert read.cases["test_mmlu[padded]"].record["task"] == "mmlu"
+        assert [line["id"] for line in read.cases["test_mmlu[padded]"].lines()] == ["0", "1"]
+        assert list(read.cases["test_memory[x]"].lines()) == []
+
+
+def test_a_torn_last_line_is_left_out_and_said(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with (run / "test_mmlu-padded.jsonl").open("a") as file:
+        file.write('{"id": "2", "pre')
+    with caplog.at_level(logging.WARNING):
+        assert [line["id"] for line in read_run(run).cases["test_mmlu[padded]"].lines()] == ["0", "1"]
+    assert "test_mmlu-padded.jsonl:3: a torn last line" in caplog.text
+
+
+def test_a_broken_line_in_the_middle_is_an_error_that_names_it(run: Path) -> None:
+    path = run / "test_mmlu-padded.jsonl"
+    path.write_text("nonsense\n" + path.read_text())
+    with pytest.raises(DataError, match=r"test_mmlu-padded\.jsonl:1: expected one JSON object"):
+        list(read_run(run).cases["test_mmlu[padded]"].lines())
+
+
+def test_missing_answers_are_an_error_that_names_the_file(run: Path) -> None:
+    (run / "test_mmlu-padded.jsonl").unlink()
+    with pytest.raises(DataError, match=r"test_mmlu-padded\.jsonl: expected the answers of test_mmlu\[padded\]"):
+        list(read_run(run).cases["test_mmlu[padded]"].lines())
+
+
+@pytest.mark.parametrize("text", ["", "[]", json.dumps({"cases": [1]}), json.dumps({"cases": {"a": 1}})])
+def test_what_is_no_summary_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "summary.json").write_text(text)
+    with pytest.raises(DataError, match="expected"):
+        read_run(tmp_path)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="expected a run's folder"):
+        read_run(tmp_path)
+    with pytest.raises(DataError, match="found none"):
+        latest_run(tmp_path)
+
+
+def test_the_latest_run_is_the_one_that_began_last(tmp_path: Path) -> None:
+    for name in ("20260101-000000-nano-9", "20260102-000000-nano-1"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "summary.json").write_text('{"run": "x", "cases": {}}')
+    assert latest_run(tmp_path).name == "20260102-000000-nano-1"
