@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,7 @@ class GradeStore:
 
     def _read(self, path: Path) -> None:
         content = path.read_bytes().decode("utf-8", "replace")
-        self._torn = not content.endswith("\n")
+        self._torn = content != "" and not content.endswith("\n")
         damaged = 0
         for line in filter(None, content.split("\n")):
             try:
@@ -98,7 +99,10 @@ def prompt_key(prompt: str) -> str:
 def _begin(path: Path, about: Mapping[str, str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with path.open("xb", buffering=0) as file:
+        # Appending: another process may have written a grade before this one's first line.
+        with open(
+            path, "xb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_APPEND, 0o666)
+        ) as file:
             file.write((json.dumps({"about": dict(about)}, ensure_ascii=False) + "\n").encode())
     except FileExistsError:
         return

@@ -77,16 +77,21 @@ def test_another_judge_or_wording_has_another_file(tmp_path: Path, changed: str)
     assert store_file(tmp_path, "judge", ABOUT) != store_file(tmp_path, "judge", other)
 
 
-def test_several_writers_of_one_file_lose_nothing(path: Path) -> None:
-    def write(start: int) -> None:
-        filled(path, *(f"{start}/{n}" for n in range(50)))
+def test_several_writers_of_one_file_lose_nothing(tmp_path: Path) -> None:
+    for repeat in range(20):  # what they begin with, too: the first lines are a race
+        path = tmp_path / f"{repeat}.jsonl"
+        together = threading.Barrier(4)
 
-    threads = [threading.Thread(target=write, args=(start,)) for start in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(GradeStore(path, ABOUT)) == 200
+        def write(start: int, path: Path = path, together: threading.Barrier = together) -> None:
+            together.wait()
+            filled(path, *(f"{start}/{n}" for n in range(5)))
+
+        threads = [threading.Thread(target=write, args=(start,)) for start in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(GradeStore(path, ABOUT)) == 20
 
 
 def test_without_a_folder_grades_are_kept_in_memory() -> None:
