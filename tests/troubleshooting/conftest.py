@@ -18,7 +18,7 @@ from tests.tiny import make_model, tiny_tokenizer
 BENCHMARK = """
 import pytest
 
-@pytest.mark.parametrize("strategy", ["unbatched", "padded"])
+@pytest.mark.parametrize("strategy", ["unbatched", "padded", "packed"])
 def test_mmlu(evaluate_case, strategy):
     evaluate_case("mmlu", strategy)
 """

@@ -39,6 +39,7 @@ def test_the_message_is_the_one_that_the_readme_quotes(lab: Lab, provocation: Pr
         (provoke.flash_needs_a_newer_gpu, "--strategy=padded --attention=auto"),
         (provoke.a_batch_is_too_large, "--strategy=padded --token-budget=150"),
         (provoke.a_batch_is_too_large, "--strategy=padded --batch-size=2"),
+        (provoke.a_batch_is_too_large, "--strategy=packed --token-budget=150"),
         (provoke.a_batch_is_too_large, "--strategy=unbatched"),
         (provoke.the_compiler_fails, "--strategy=padded"),
         (provoke.a_driver_is_missing, "--strategy=padded --device=cpu"),
@@ -70,6 +71,9 @@ def test_a_model_that_is_not_there_is_explained_by_one_case_and_named_by_the_oth
     lines = [line for line in lab.run("--model", "./gone").splitlines() if line.startswith("ModelFilesError: ")]
     assert lines == [
         "ModelFilesError: model: no such directory: ./gone. Check the path, or give a hub name such as Qwen/Qwen3-4B",
-        "ModelFilesError: ./gone could not be loaded; the first case that needed it says why: "
-        "model: no such directory: ./gone. Check the path, or ...",
+        *[
+            "ModelFilesError: ./gone could not be loaded; the first case that needed it says why: "
+            "model: no such directory: ./gone. Check the path, or ..."
+        ]
+        * 2,
     ]
