@@ -71,6 +71,9 @@ class ExecutionOptions:
     """Most tokens, padding included, in one forward (for generation: prompts plus tokens to come)."""
     kv_cache: bool = True
     """Off recomputes the whole sequence for each new token."""
+    deterministic: bool = False
+    """A request's numbers are bitwise the same whatever it is answered beside. A strategy that cannot promise that is
+    an error, and so is a step down that would break it."""
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from evalsuite import generation, scoring
 from evalsuite.config import ExecutionOptions
+from evalsuite.determinism import NotDeterministic, why_not
 from evalsuite.encoding import encode_choices, encode_prompts
 from evalsuite.errors import ConfigError
 from evalsuite.generation.teacher_forcing import TeacherForced, teacher_force
@@ -70,6 +71,7 @@ class TransformersEngine:
     def score(self, requests: Sequence[EncodedChoices], strategy: str) -> Iterator[ChoiceScores]:
         """Log-probabilities of every choice, streamed in the order in which the strategy finishes them."""
         run = _choose(scoring.STRATEGIES, strategy, "scoring")
+        self._refuse_what_depends_on_the_batch(strategy)
         yield from run(self._runner, requests)
         fed = (row.input_ids for request in requests for row in shared_rows(request))
         self.counters.add_required_work(tree_size(fed), rows_read=_rows_read(requests), shape=self._runner.shape)
@@ -77,6 +79,7 @@ class TransformersEngine:
     def generate(self, requests: Sequence[EncodedPrompt], strategy: str) -> Iterator[Generation]:
         """Greedy continuations, streamed in the order in which the strategy finishes them."""
         run = _choose(generation.STRATEGIES, strategy, "generation")
+        self._refuse_what_depends_on_the_batch(strategy)
         prompts = {request.id: request.prompt_ids for request in requests}
         fed, rows_read = [], 0
         for outcome in run(self._runner, requests):
@@ -92,6 +95,11 @@ class TransformersEngine:
 
     def synchronize(self) -> None:
         self._runner.synchronize()
+
+    def _refuse_what_depends_on_the_batch(self, strategy: str) -> None:
+        """Where the options ask for that. Raises `NotDeterministic`."""
+        if self.options.deterministic and (reason := why_not(strategy, str(self._runner.device))) is not None:
+            raise NotDeterministic(reason)
 
 
 def _rows_read(requests: Sequence[EncodedChoices]) -> int:

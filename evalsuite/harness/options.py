@@ -100,6 +100,7 @@ def read_options(config: pytest.Config) -> SuiteOptions:
             batch_size=config.getoption("--batch-size"),
             token_budget=config.getoption("--token-budget"),
             kv_cache=not config.getoption("--no-kv-cache"),
+            deterministic=config.getoption("--deterministic"),
         ),
         strategies=_strategies(config.getoption("--strategy")),
         shots=config.getoption("--shots"),
@@ -185,6 +186,12 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "action": "store_true",
         "default": False,
         "help": "generate without the key-value cache: recompute the sequence for each new token",
+    },
+    "--deterministic": {
+        "action": "store_true",
+        "default": False,
+        "help": "answers that are bitwise the same whatever they are computed beside: skips the strategies that cannot "
+        "promise it, and makes an error of each step down that would break it (packed: on CUDA)",
     },
     "--shots": {"type": _shots, "default": 0, "metavar": "N", "help": "solved examples in each prompt (default: 0)"},
     "--chat-template": {

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from evalsuite.capability import attention_reason, best_device, compile_reason, dtype_reason
 from evalsuite.config import ExecutionOptions, InferenceConfig
+from evalsuite.determinism import why_not
 from evalsuite.errors import ConfigError
 from evalsuite.harness.case import Case, ExecutionPath
 from evalsuite.harness.session import EvaluationSession
@@ -43,6 +44,7 @@ def plan_case(
 ) -> Case:
     """Raises `CannotRun`, before any model is loaded or after one turned out to have stepped down."""
     changed = _path(session, strategy, change)
+    _require_determinism(changed)
     if baseline is None:
         reference_config = session.plain(changed.config)
         baseline_path = session.reference_path(reference_config)
@@ -71,6 +73,12 @@ def _path(session: EvaluationSession, strategy: str, change: Mapping[str, object
         execution=dataclasses.replace(session.options.execution, **execution),  # type: ignore[arg-type]
         strategy=strategy,
     )
+
+
+def _require_determinism(path: ExecutionPath) -> None:
+    device = best_device() if path.config.device == "auto" else path.config.device
+    if path.execution.deterministic and (reason := why_not(path.strategy, device)) is not None:
+        raise CannotRun("deterministic", path.strategy, reason)
 
 
 def _require(session: EvaluationSession, path: ExecutionPath, asked: Mapping[str, object]) -> None:

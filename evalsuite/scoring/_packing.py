@@ -14,6 +14,7 @@ import torch
 
 from evalsuite.attention.by_segment import segment_attention
 from evalsuite.attention.interface import Attend, Kept, NoTreeAttention, refusal, tree_attention, tree_pass
+from evalsuite.determinism import NotDeterministic
 from evalsuite.loading.fusing import fused_layers, unfuse
 from evalsuite.planning.packs import Branch, Pack, packs
 from evalsuite.planning.rows import ScoringRow
@@ -54,7 +55,10 @@ class Plan:
     A pack is taken to be done when the next one is drawn.
     """
 
-    def __init__(self, rows: Sequence[Row], *, token_budget: int, max_sites: int | None) -> None:
+    def __init__(
+        self, rows: Sequence[Row], *, token_budget: int, max_sites: int | None, resizable: bool = True
+    ) -> None:
+        self._resizable = resizable
         self._left = dict(enumerate(rows))
         self._max_sites = max_sites
         self._refused: PackedRows | None = None
@@ -74,6 +78,8 @@ class Plan:
         `[packed]` where it cannot be smaller, since it holds but what is read of one row.
         """
         size = packed.pack.used // 2
+        if not self._resizable:
+            raise NotDeterministic("a pack does not fit into memory; use a smaller --token-budget from the start")
         if not size or packed.pack.used > self._token_budget:
             return [packed]
         self._refused = packed
@@ -105,6 +111,7 @@ class PackForward:
     def __init__(self, runner: ModelRunner) -> None:
         self._runner = runner
         self._cuda = runner.device.type == "cuda"
+        self._deterministic = runner.options.deterministic
         self._fused_kernel = self._cuda
         self._fused_layers = False
         self._kept: list[Kept] = []
@@ -130,7 +137,7 @@ class PackForward:
         self._kept = []
 
     def plan(self, rows: Sequence[Row]) -> Plan:
-        return Plan(rows, token_budget=self.token_budget, max_sites=self.max_sites)
+        return Plan(rows, token_budget=self.token_budget, max_sites=self.max_sites, resizable=not self._deterministic)
 
     def tokens(self, packed: PackedRows) -> int:
         """Tokens that a pack is computed as: halves of the budget as long as it fits, so that shapes stay few."""
@@ -147,6 +154,7 @@ class PackForward:
         """Run the layers as they are from now on, if they were compiled."""
         if not self._fused_layers:
             return False
+        self._refuse_if_deterministic(f"the compiled layers failed: {reason}")
         self._fused_layers = False
         unfuse(self._runner.model)
         self._runner.step_down(Fallback(what="fused_layers", asked="on", got="off", reason=reason))
@@ -179,6 +187,10 @@ class PackForward:
         copied.record()
         return _results(packed, host, copied)
 
+    def _refuse_if_deterministic(self, reason: str) -> None:
+        if self._deterministic:
+            raise NotDeterministic(reason)
+
     def _attention(self, pack: Pack) -> Attend:
         device, shape = self._runner.device, self._runner.shape
         if self._fused_kernel:
@@ -187,6 +199,7 @@ class PackForward:
             except ImportError as error:
                 self._fused_kernel = False
                 reason = f"Triton cannot be imported: {error}"
+                self._refuse_if_deterministic(reason)
                 self._runner.step_down(Fallback(what="tree_attention", asked="fused", got="by segment", reason=reason))
             else:
                 return fused_attention(pack, device, group=shape.heads // shape.kv_heads)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from evalsuite.attention.interface import NoTreeAttention
+from evalsuite.determinism import NotDeterministic
 from evalsuite.planning.rows import shared_rows
 from evalsuite.runner import ModelRunner
 from evalsuite.scoring import padded
@@ -21,6 +22,8 @@ def score(runner: ModelRunner, requests: Sequence[EncodedChoices]) -> Iterator[C
                 del left[number]
                 yield ChoiceScores(id=requests[number].id, logprobs=logprobs)
     except NoTreeAttention as error:
+        if runner.options.deterministic:
+            raise NotDeterministic(str(error)) from error
         runner.step_down(Fallback(what="strategy", asked="packed", got="padded", reason=str(error)))
         yield from padded.score(runner, list(left.values()))
 

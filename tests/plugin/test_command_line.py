@@ -14,7 +14,7 @@ OPTIONS = {
     *("--model", "--checkpoint", "--dtype", "--attention", "--compile", "--device", "--strategy", "--batch-size"),
     *("--token-budget", "--shots", "--chat-template", "--limit", "--reference-limit", "--data", "--split"),
     *("--results", "--require", "--no-kv-cache", "--judge", "--judge-model", "--judge-api-key", "--judge-timeout"),
-    *("--judge-concurrency", "--judge-max-missing"),
+    *("--judge-concurrency", "--judge-max-missing", "--deterministic"),
 }
 CASES = {
     "mmlu": ["unbatched", "per_question", "padded", "packed"],

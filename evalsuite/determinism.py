@@ -1,0 +1,30 @@
+"""Which strategies give a request the same bits whatever it is answered beside, and what that rests on.
+
+`unbatched` and `per_question` run a request by itself, so they do on any machine. `packed` does on CUDA: packs have one
+shape, so matrix products run one kernel, in which a row's result does not depend on its place; attention visits a
+branch's keys in blocks of its own positions (`attention/fused.py`); and as many positions are projected in every pack.
+It holds for one GPU model, one torch and Triton release and one token budget. `evalsuite selftest` tries it out.
+"""
+
+from __future__ import annotations
+
+from evalsuite.errors import EvalsuiteError
+
+ALONE = frozenset({"unbatched", "per_question"})
+
+
+class NotDeterministic(EvalsuiteError):
+    """Numbers that do not depend on the batch were asked for and cannot be had. The message says why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"deterministic: expected numbers that do not depend on the batch, but {reason}")
+
+
+def why_not(strategy: str, device: str) -> str | None:
+    """Why a strategy on a device ("cuda:0", "cpu") cannot promise that; None if it can."""
+    kind = device.partition(":")[0]
+    if strategy in ALONE or (strategy == "packed" and kind == "cuda"):
+        return None
+    if strategy == "packed":
+        return f"kernels of {kind} round by the shape of their input"
+    return f"{strategy} computes a request in a batch whose shape depends on the others"
