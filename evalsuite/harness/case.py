@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evalsuite.config import REFERENCE_STRATEGY, ExecutionOptions, InferenceConfig
 from evalsuite.evaluation import Workload
 from evalsuite.measure.memory import PeakMemory
 from evalsuite.types import Fallback, Graded, Outcome
+
+if TYPE_CHECKING:
+    from evalsuite.measure.ceiling import Ceiling
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,3 +81,5 @@ class Measurement:
     fallbacks: list[Fallback] = field(default_factory=list)
     """Steps down of loading and of running."""
     load_report: dict[str, Any] = field(default_factory=dict)
+    ceiling: Ceiling | None = None
+    """What the device's matrix units give; None where nothing is timed."""

@@ -72,6 +72,7 @@ def case_record(
         "speed_up": _speed_up_record(case, measured),
         "one_off_seconds": measured.one_off_seconds,
         **_rates(measured),
+        **_share_of_ceiling(measured),
         "peak_memory": dataclasses.asdict(measured.peak_memory) if measured.peak_memory else None,
         "counters": measured.counters,
         "padding_share": measured.padding_share,
@@ -89,6 +90,17 @@ def case_record(
         "seeds": {"sampling": SEED, "model": case.path.config.seed},
         "versions": environment(),
         "results": str(session.results.path),
+    }
+
+
+def _share_of_ceiling(measured: Measurement) -> dict[str, Any]:
+    """FLOPs that had to be done, over the fastest round's seconds, over the rate of matrix products in this run."""
+    if measured.ceiling is None or not measured.seconds:
+        return {"ceiling": None, "share_of_ceiling": None}
+    rate = measured.counters["flops"] / max(min(measured.seconds), 1e-9)
+    return {
+        "ceiling": dataclasses.asdict(measured.ceiling),
+        "share_of_ceiling": rate / measured.ceiling.flops_per_second,
     }
 
 

@@ -121,6 +121,8 @@ def _measure(session: EvaluationSession, case: Case, benchmark: Benchmark) -> Me
                 benchmark.pedantic(answer_once, setup=time_baseline, rounds=rounds_for(expected), warmup_rounds=0)
         measured.fallbacks = [*engine.loaded.report.fallbacks, *engine.fallbacks]
         measured.load_report = engine.loaded.report.to_dict()
+        if benchmark.enabled:
+            measured.ceiling = session.ceiling(engine.loaded)
     return measured
 
 

@@ -21,6 +21,7 @@ from evalsuite.harness.progress import Progress
 from evalsuite.harness.workers import Worker
 from evalsuite.judge.opening import open_judge
 from evalsuite.judge.types import Judge
+from evalsuite.measure.ceiling import Ceiling, measure_ceiling
 from evalsuite.measure.timing import CLOCK
 from evalsuite.pool import ModelPool
 from evalsuite.results import GRADES_FOLDER, ResultsRun
@@ -66,6 +67,7 @@ class EvaluationSession:
         self._references: dict[tuple[InferenceConfig, str], Reference] = {}
         self._scored: dict[tuple[InferenceConfig, str], Mapping[str, ChoiceScores]] = {}
         self._forced: dict[tuple[InferenceConfig, str], Mapping[str, TeacherForced]] = {}
+        self._ceilings: dict[tuple[str, torch.dtype], Ceiling] = {}
 
     def close(self) -> None:
         self.pool.clear()
@@ -113,6 +115,13 @@ class EvaluationSession:
             config=self.options.config.replace(torch_compile=False),
             execution=self.options.execution,
         )
+
+    def ceiling(self, loaded: LoadedModel) -> Ceiling:
+        """The rate of matrix products on a model's device in its dtype, measured once a session."""
+        key = str(loaded.device), loaded.model.dtype
+        if key not in self._ceilings:
+            self._ceilings[key] = measure_ceiling(loaded.device, loaded.model.dtype)
+        return self._ceilings[key]
 
     def data(self, task: str) -> TaskData:
         """The questions of a task that --data, --split, --shots and --limit leave."""
