@@ -30,7 +30,11 @@ ARGUMENTS = {
     "bench": ["benchmarks", "-rs", "--benchmark-columns=min,median,max,rounds", "--benchmark-sort=fullname"],
     "test": ["tests", "-n", "auto", "--benchmark-disable"],
 }
-ON_REQUEST = ("benchmarks/test_optimisations.py", "benchmarks/test_claims.py")
+ON_REQUEST = (
+    "benchmarks/test_optimisations.py",
+    "benchmarks/test_claims.py",
+    "benchmarks/test_determinism.py",
+)
 WITHOUT_OPTIONS = {"bench": [f"--ignore={path}" for path in ON_REQUEST], "test": []}
 """The optimisations one by one, and the older guide's claims, take as long again: they run when they are asked for."""
 ONE_THREAD_A_WORKER = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

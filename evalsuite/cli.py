@@ -9,7 +9,9 @@ from importlib import import_module
 
 from evalsuite.errors import EvalsuiteError
 
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "selftest": "try out on this machine that answers do not depend on the batch, bit for bit",
+}
 """Name to one line of help. `commands/NAME.py` has `add_arguments(parser)` and `run(arguments)`, the exit code."""
 USAGE_ERROR = 2
 

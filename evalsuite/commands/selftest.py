@@ -1,0 +1,50 @@
+"""Try out on this machine that `--deterministic` keeps its word: the same bits alone and in any company.
+
+Exit code 0: not one request had other bits. 1: some had. 2: this machine cannot promise it (packed on CUDA can).
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from evalsuite.config import DTYPES, ExecutionOptions, InferenceConfig
+from evalsuite.selftest import against, companies, compare, draw_requests, scores_by_id, summary_rows
+
+DEFAULT_MODEL = "shape:qwen3-0.6b"
+TOKENS_PER_VOCABULARY = 0.9
+"""Of the vocabulary: its end often holds special tokens."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="as pytest's --model (default: %(default)s)")
+    parser.add_argument("--dtype", default="bfloat16", choices=DTYPES)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--token-budget", type=int, default=ExecutionOptions().token_budget, help="tokens in a pack")
+    parser.add_argument("--requests", type=int, default=1_000)
+    parser.add_argument("--alone", type=int, default=50, help="how many requests are also scored by themselves")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print a row for each kind of company; the exit code says whether any request had other bits."""
+    from evalsuite.engines.transformers import TransformersEngine
+    from evalsuite.harness.table import aligned
+    from evalsuite.loading import load
+
+    loaded = load(InferenceConfig(model=arguments.model, dtype=arguments.dtype, device=arguments.device))
+    options = ExecutionOptions(token_budget=arguments.token_budget, deterministic=True)
+    vocabulary = int(loaded.model.config.get_text_config().vocab_size * TOKENS_PER_VOCABULARY)
+    requests = draw_requests(arguments.requests, vocabulary=vocabulary, seed=arguments.seed)
+    asked = companies([request.id for request in requests], seed=arguments.seed, alone=arguments.alone)
+    with TransformersEngine(loaded, options) as engine:
+        found = list(compare(engine, requests, asked))
+        together = scores_by_id(engine, requests)
+    smaller = ExecutionOptions(token_budget=max(arguments.token_budget // 2, 1), deterministic=True)
+    with TransformersEngine(loaded, smaller) as engine:
+        other_budget = against(together, engine, requests, name=f"packs of {smaller.token_budget:,} tokens")
+    print("\n".join(aligned(summary_rows([*found, other_budget]))))
+    differing = sum(len(comparison.differing) for comparison in found)
+    compared = sum(len(comparison.company.ids) for comparison in found)
+    print("(Another token budget is another shape of pack: its numbers may differ, and nothing is promised of them.)")
+    print(f"{compared:,} results compared with those of all {len(requests):,} requests together: {differing:,} differ")
+    return 1 if differing else 0

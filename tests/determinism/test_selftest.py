@@ -1,0 +1,67 @@
+"""The self-test finds what it looks for: nothing where a request runs by itself, and a planted last bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from evalsuite.cli import main
+from evalsuite.config import ExecutionOptions
+from evalsuite.engines.transformers import TransformersEngine
+from evalsuite.selftest import companies, compare, draw_requests, summary_rows
+from evalsuite.types import ChoiceScores, EncodedChoices
+from tests.tiny import WINDOW, tiny_loaded, tiny_tokenizer
+
+REQUESTS = draw_requests(40, vocabulary=len(tiny_tokenizer()), seed=0, window=WINDOW - 10)
+ASKED = companies([request.id for request in REQUESTS], seed=0, alone=5)
+
+
+class Alone:
+    """Scores each request by itself, under the name of the strategy that is tried out."""
+
+    def __init__(self, engine: TransformersEngine) -> None:
+        self._engine = engine
+
+    def score(self, requests: Sequence[EncodedChoices], strategy: str) -> Iterator[ChoiceScores]:
+        return self._engine.score(requests, "per_question")
+
+
+class Company(Alone):
+    """The same with a last bit that depends on how many requests there are."""
+
+    def score(self, requests: Sequence[EncodedChoices], strategy: str) -> Iterator[ChoiceScores]:
+        for outcome in super().score(requests, strategy):
+            shifted = tuple(logprob * (1 + 2.0**-52 * (len(requests) % 2)) for logprob in outcome.logprobs)
+            yield ChoiceScores(id=outcome.id, logprobs=shifted)
+
+
+def test_requests_share_beginnings_and_some_are_twins() -> None:
+    contexts = [request.context_ids for request in REQUESTS]
+    assert len(set(contexts)) < len(contexts)
+    assert len({context[:3] for context in contexts}) < len(set(contexts))
+    assert {len(choice) for request in REQUESTS for choice in request.continuation_ids} >= {1, 2}
+    assert max(map(len, contexts)) < WINDOW
+    assert draw_requests(40, vocabulary=len(tiny_tokenizer()), seed=0, window=WINDOW - 10) == REQUESTS
+
+
+def test_nothing_differs_where_every_request_runs_by_itself() -> None:
+    with TransformersEngine(tiny_loaded("qwen3"), ExecutionOptions()) as engine:
+        found = list(compare(Alone(engine), REQUESTS, ASKED))
+    assert [comparison.differing for comparison in found] == [()] * len(ASKED)
+    assert ("alone", "5", "0", "0") in summary_rows(found)
+    assert ("all backwards", "40", "0", "0") in summary_rows(found)
+
+
+def test_one_bit_that_depends_on_the_company_is_found() -> None:
+    with TransformersEngine(tiny_loaded("qwen3"), ExecutionOptions()) as engine:
+        found = list(compare(Company(engine), REQUESTS, ASKED))
+    differing = {comparison.company.name: len(comparison.differing) for comparison in found}
+    assert differing["all again"] == 0
+    assert differing["alone"] == 1
+    assert differing["a group of 3"] == 3
+
+
+def test_on_a_machine_that_cannot_promise_it_the_command_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["selftest", "--model", "nano", "--device", "cpu", "--requests", "3"]) == 2
+    assert "kernels of cpu round by the shape of their input" in capsys.readouterr().err
