@@ -1,6 +1,7 @@
 """What the claims of an older guide rest on and no other benchmark measures. `benchmarks/claims` judges them.
 
 The rest of the table comes from test_optimisations.py and the evaluations; records/README.md has the commands.
+torch is imported by the tests and not by this file, so that collecting the benchmarks stays quick.
 """
 
 from __future__ import annotations
@@ -8,19 +9,13 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-import torch
 
-from benchmarks.claims.attending import attentions
 from benchmarks.claims.catalogue import BATCHED_IDS
 from benchmarks.claims.generating import answer_timed, batched, warm_up, whole_batches, workload_of
-from benchmarks.claims.loads import load_in_fresh_process
 from benchmarks.claims.turns import in_turns, timed
 from evalsuite.capability import best_device, dtype_reason, environment
 from evalsuite.config import SHAPE_PREFIX, ExecutionOptions, InferenceConfig
 from evalsuite.harness.case import ExecutionPath
-from evalsuite.harness.session import Reference
-from evalsuite.loading import load
-from evalsuite.loading.sources import find_source
 from evalsuite.measure.memory import MemoryMeter
 from evalsuite.measure.timing import CLOCK, rounds_for, seconds
 from evalsuite.shapes import SHAPES
@@ -36,6 +31,8 @@ CLAIMED_BATCHES = {"viquad": (8, 16, 32), "vietnews": (4, 8, 16)}
 
 @pytest.fixture
 def device(pytestconfig):
+    import torch
+
     asked = pytestconfig.getoption("--device")
     return torch.device(best_device() if asked == "auto" else asked).type
 
@@ -50,6 +47,10 @@ def kept(request, benchmark, evaluation_session):
 
 @pytest.mark.parametrize("length", [128, 512, 2048])
 def test_attention_alone(benchmark, device, length):
+    import torch
+
+    from benchmarks.claims.attending import attentions
+
     if (reason := dtype_reason("bfloat16", device)) is not None:
         pytest.skip(f"attention is compared in bfloat16: {reason}")
     repeats = ATTENTION_REPEATS[device] if benchmark.enabled else 1
@@ -74,6 +75,8 @@ def test_attention_alone(benchmark, device, length):
 
 @pytest.mark.parametrize("task", list(CLAIMED_BATCHES), ids=BATCHED_IDS.__getitem__)
 def test_batched_generation(evaluation_session, benchmark, task):
+    from evalsuite.harness.session import Reference
+
     session = evaluation_session
     config = session.plain(session.options.config)
     workload = workload_of(session, task)
@@ -144,6 +147,10 @@ def test_kv_cache_at_batch(evaluation_session, benchmark, rows):
 
 
 def test_loading(pytestconfig, tmp_path, benchmark, device):
+    from benchmarks.claims.loads import load_in_fresh_process
+    from evalsuite.loading import load
+    from evalsuite.loading.sources import find_source
+
     config = InferenceConfig(model=pytestconfig.getoption("--model"), device=device)
     if (reason := dtype_reason("bfloat16", device)) is not None:
         pytest.skip(f"loading is compared in bfloat16: {reason}")
@@ -169,6 +176,8 @@ def test_loading(pytestconfig, tmp_path, benchmark, device):
 @pytest.mark.parametrize("name", ["qwen3-4b", "qwen3-32b"])
 def test_memory(evaluation_session, benchmark, device, name):
     """Weights by arithmetic on every machine; where CUDA has room, what scoring and generation took at most."""
+    import torch
+
     session = evaluation_session
     config = session.options.config.replace(model=SHAPE_PREFIX + name, dtype="bfloat16")
     weights = torch.bfloat16.itemsize * SHAPES[name].parameters

@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
 from evalsuite.config import ExecutionOptions, InferenceConfig
 from evalsuite.errors import ConfigError
 from evalsuite.evaluation import Workload, answer
 from evalsuite.harness.case import ExecutionPath
-from evalsuite.harness.session import EvaluationSession
 from evalsuite.measure.timing import CLOCK, timing_subset
 from evalsuite.types import Outcome
+
+if TYPE_CHECKING:
+    from evalsuite.harness.session import EvaluationSession
 
 WARM_UP_TOKENS = 3
 """Enough to choose the kernels of prefill and of decoding."""
