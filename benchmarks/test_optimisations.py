@@ -28,3 +28,8 @@ def test_kv_cache(evaluate_case, kv_cache):
 @pytest.mark.parametrize("batch_size", [8, 32, 128])
 def test_batch_size(evaluate_case, batch_size):
     evaluate_case("mmlu", "padded", change={"batch_size": batch_size}, baseline={"batch_size": 1})
+
+
+@pytest.mark.parametrize("baseline", ["padded"])
+def test_prefix_tree(evaluate_case, baseline):
+    evaluate_case("mmlu", "packed", baseline={"strategy": baseline})

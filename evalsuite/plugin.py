@@ -113,7 +113,8 @@ def evaluate_case(
     """`evaluate_case(task, strategy, change={}, baseline={})` runs, times, judges and records one case.
 
     `change` holds fields of `InferenceConfig` or `ExecutionOptions` that differ from the command line's.
-    `baseline` holds those of what the case is timed against; without it that is the unbatched reference.
+    `baseline` holds those of what the case is timed against, and its `strategy` where that is another; without it
+    that is the unbatched reference.
     """
 
     def evaluate(

@@ -42,8 +42,9 @@ class Case:
 
     @property
     def is_optimisation(self) -> bool:
-        """Timed against the same strategy without it, on the same questions."""
-        return self.baseline.strategy == self.path.strategy and not self.is_reference
+        """Timed against the same work without it, on the same questions, and not against the reference."""
+        plain = self.baseline.strategy == REFERENCE_STRATEGY and self.path.strategy != REFERENCE_STRATEGY
+        return not plain and not self.is_reference
 
     @property
     def is_reference(self) -> bool:

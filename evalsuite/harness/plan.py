@@ -65,13 +65,15 @@ def plan_case(
 
 
 def _path(session: EvaluationSession, strategy: str, change: Mapping[str, object]) -> ExecutionPath:
-    if unknown := change.keys() - _CONFIG_FIELDS - _EXECUTION_FIELDS:
-        raise ConfigError(f"expected fields of InferenceConfig or ExecutionOptions, got {', '.join(sorted(unknown))}")
+    if unknown := change.keys() - _CONFIG_FIELDS - _EXECUTION_FIELDS - {"strategy"}:
+        raise ConfigError(
+            f"expected strategy or fields of InferenceConfig or ExecutionOptions, got {', '.join(sorted(unknown))}"
+        )
     execution = {name: value for name, value in change.items() if name in _EXECUTION_FIELDS}
     return ExecutionPath(
         config=session.options.config.replace(**{k: v for k, v in change.items() if k in _CONFIG_FIELDS}),
         execution=dataclasses.replace(session.options.execution, **execution),  # type: ignore[arg-type]
-        strategy=strategy,
+        strategy=str(change.get("strategy", strategy)),
     )
 
 

@@ -132,7 +132,7 @@ def _baseline_alone(session: EvaluationSession, case: Case) -> BaselineTimes:
     with session.engine(case.baseline) as engine:
         sample = session.sample(session.workload(engine, case.task))
         time_baseline = _baseline_timer(session, case, engine, times)
-        for _ in range(rounds_for(_warm_up(engine, sample, case.path.strategy).expected_seconds)):
+        for _ in range(rounds_for(_warm_up(engine, sample, case.baseline.strategy).expected_seconds)):
             time_baseline()
     return times
 
