@@ -185,7 +185,7 @@ def test_an_optimisation_has_its_own_baseline_and_what_cannot_run_is_skipped_by_
     result.assert_outcomes(passed=2, skipped=1, failed=2)
     result.stdout.fnmatch_lines(
         [
-            "ConfigError: expected fields of InferenceConfig or ExecutionOptions, got batchsize",
+            "ConfigError: expected strategy or fields of InferenceConfig or ExecutionOptions, got batchsize",
             "DataError: *",
             "SKIPPED*attention flash_attention_2: flash_attention_2 runs on CUDA devices, not on cpu",
         ]
