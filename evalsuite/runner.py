@@ -9,7 +9,8 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 
@@ -27,6 +28,27 @@ logger = logging.getLogger("evalsuite")
 Item = TypeVar("Item")
 Batch = TypeVar("Batch")
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeptBatch:
+    """A batch that an earlier process has run."""
+
+    results: Sequence[Any]
+    counters: WorkCounters
+    """Of this batch alone."""
+    failure: str | None = None
+    """Why it did not fit into memory; it has no results then, and its parts come as batches of their own."""
+
+
+class BatchJournal(Protocol):
+    """Where finished batches are kept, so that a later process need not run them again."""
+
+    def begin(self, tokens_that_fit: int | None) -> int | None:
+        """Called before the first batch with the bound in force; returns the one that was when the journal began."""
+
+    def recall(self, batch: object) -> KeptBatch | None: ...
+    def keep(self, batch: object, kept: KeptBatch) -> None: ...
 
 
 class ModelRunner:
@@ -49,6 +71,10 @@ class ModelRunner:
         self.pad_id = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else 0
         self.counters = WorkCounters()
         self.fallbacks: list[Fallback] = []
+        self.journal: BatchJournal | None = None
+        """While set, batches are kept there, and those that it holds are not run."""
+        self.recomputed_tokens = 0
+        """Tokens that kept batches had computed and that had to be computed again to go on from them; in no counter."""
         self._accepted = inspect.signature(type(self.model).forward).parameters
         self.tokens_that_fit: int | None = None
         """Most tokens in a batch, once a larger one has run out of memory."""
@@ -146,7 +172,9 @@ class ModelRunner:
         """
         divide: Callable[[Any], Sequence[Any]] = split or _halves
         source, queue = iter(batches), deque[Batch]()
-        under_way: deque[Iterable[Result]] = deque()
+        under_way: deque[tuple[Batch, Iterable[Result], WorkCounters | None]] = deque()
+        if self.journal is not None:
+            self.tokens_that_fit = self.journal.begin(self.tokens_that_fit)
         while (batch := queue.popleft() if queue else next(source, None)) is not None:
             if self.tokens_that_fit is not None and tokens(batch) > self.tokens_that_fit:
                 parts = divide(batch)
@@ -154,9 +182,14 @@ class ModelRunner:
                     queue.extendleft(reversed(parts))
                     continue
             failure: str | None = None
+            kept = None if self.journal is None else self.journal.recall(batch)
+            before, self.counters = self.counters, WorkCounters()
             try:
-                with torch.inference_mode():
-                    results = compute(batch)
+                if kept is None:
+                    with torch.inference_mode():
+                        results = compute(batch)
+                else:
+                    results, failure, self.counters = kept.results, kept.failure, kept.counters
             except torch._dynamo.exc.TorchDynamoException as error:
                 reason = _brief(error)
                 if not (drop_compiled and drop_compiled(reason)) and not self._drop_compile(reason):
@@ -167,15 +200,28 @@ class ModelRunner:
                 if not is_out_of_memory(error):
                     raise
                 failure = _brief(error)
+            finally:
+                own, self.counters = self.counters, before
+                self.counters.add(own)
             # Outside the handler, where the traceback no longer holds the tensors of the failed batch.
             if failure is not None:
                 queue.extendleft(reversed(self._split_after(failure, batch, tokens(batch), divide)))
+                if self.journal is not None and kept is None:
+                    self.journal.keep(batch, KeptBatch(results=(), counters=own, failure=failure))
                 continue
-            under_way.append(results)
+            under_way.append((batch, results, own if kept is None else None))
             if len(under_way) > ahead:
-                yield from under_way.popleft()
-        for results in under_way:
-            yield from results
+                yield from self._drawn(*under_way.popleft())
+        for drawing in under_way:
+            yield from self._drawn(*drawing)
+
+    def _drawn(self, batch: Batch, results: Iterable[Result], own: WorkCounters | None) -> Iterable[Result]:
+        """The results of a batch; where there is a journal, it holds them first. `own` is None for a recalled one."""
+        if self.journal is None or own is None:
+            return results
+        done = list(results)
+        self.journal.keep(batch, KeptBatch(results=done, counters=own))
+        return done
 
     def step_down(self, fallback: Fallback) -> None:
         """Log a step down once and record it."""

@@ -55,6 +55,12 @@ class WorkCounters:
         """Padding tokens over tokens computed; 0 for a run that computed nothing."""
         return self.padding_tokens / self.tokens_computed if self.tokens_computed else 0.0
 
+    def add(self, other: WorkCounters) -> None:
+        """Take in the work of another part of the same run."""
+        for name, count in asdict(other).items():
+            both = (getattr(self, name), count)
+            setattr(self, name, max(both) if name == "kv_bytes" else sum(both))
+
     def saw_kv_bytes(self, kv_bytes: int) -> None:
         self.kv_bytes = max(self.kv_bytes, kv_bytes)
 

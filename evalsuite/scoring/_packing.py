@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from types import TracebackType
 from typing import Any, Self
@@ -16,7 +16,8 @@ from evalsuite.attention.by_segment import segment_attention
 from evalsuite.attention.interface import Attend, Kept, NoTreeAttention, refusal, tree_attention, tree_pass
 from evalsuite.determinism import NotDeterministic
 from evalsuite.loading.fusing import fused_layers, unfuse
-from evalsuite.planning.packs import Branch, Pack, packs
+from evalsuite.measure.counters import WorkCounters
+from evalsuite.planning.packs import Branch, Ints, Pack, packs
 from evalsuite.planning.rows import ScoringRow
 from evalsuite.runner import ModelRunner
 from evalsuite.types import Fallback
@@ -40,13 +41,17 @@ class PackedRows:
     rows: Sequence[Row]
     """In the order of `pack.placements`."""
     pack: Pack
+    before: Ints
+    """[pack.carried]: the tokens that stand before the pack."""
 
 
 def lay_out(rows: Sequence[Row], *, token_budget: int, max_sites: int | None) -> Iterator[PackedRows]:
     """Rows in packs, pack by pack."""
     branches = [_branch(row) for _, row in rows]
+    before = np.empty(0, dtype=np.int32)
     for pack in packs(branches, token_budget=token_budget, max_sites=max_sites):
-        yield PackedRows([rows[placement.branch] for placement in pack.placements], pack)
+        yield PackedRows([rows[placement.branch] for placement in pack.placements], pack, before)
+        before = np.concatenate([before, pack.tokens])[pack.carry + pack.carried]
 
 
 class Plan:
@@ -115,6 +120,7 @@ class PackForward:
         self._fused_kernel = self._cuda
         self._fused_layers = False
         self._kept: list[Kept] = []
+        self._kept_of = np.empty(0, dtype=np.int32)
         self._stack = ExitStack()
         self.token_budget = runner.options.token_budget
         if not self._cuda:
@@ -166,6 +172,25 @@ class PackForward:
         Returns before the device is done; drawing the first result waits for it.
         """
         pack, size = packed.pack, self.tokens(packed)
+        if pack.carried and not np.array_equal(self._kept_of, packed.before):
+            self._compute_again(packed.before)
+        logits, handed_on = self._forward(pack, size)
+        self._runner.counters.padding_tokens += size - pack.used
+        logprobs = torch.log_softmax(logits.float(), dim=-1)  # [sites, vocab]
+        read = self._to_device(np.array(list(_reads(packed)), dtype=np.int64).reshape(-1, 2))
+        values = logprobs[read[:, 0], read[:, 1]]
+        # Only now: a pack that fails is run again on what it was handed.
+        self._kept, self._kept_of = handed_on, np.concatenate([packed.before, pack.tokens])[pack.carry + pack.carried]
+        if not self._cuda:
+            return _results(packed, values)
+        host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+        host.copy_(values, non_blocking=True)
+        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        copied.record()
+        return _results(packed, host, copied)
+
+    def _forward(self, pack: Pack, size: int) -> tuple[torch.Tensor, list[Kept]]:
+        """Logits at the pack's sites, [sites, vocab], and what it hands on. Computed as `size` tokens."""
         sites = self._padded(pack.sites, self.max_sites or len(pack.sites))
         with tree_pass(self._runner.model, pack, self._attention(pack), self._kept if pack.carried else ()) as run:
             logits = self._runner.logits_at(
@@ -174,18 +199,25 @@ class PackForward:
                 sites,
                 position_ids=self._padded(pack.positions, size)[None],
             )
-        self._runner.counters.padding_tokens += size - pack.used
-        logprobs = torch.log_softmax(logits.float(), dim=-1)  # [sites, vocab]
-        read = self._to_device(np.array(list(_reads(packed)), dtype=np.int64).reshape(-1, 2))
-        values = logprobs[read[:, 0], read[:, 1]]
-        self._kept = run.handed_on  # only now: a pack that fails is run again on what it was handed
-        if not self._cuda:
-            return _results(packed, values)
-        host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
-        host.copy_(values, non_blocking=True)
-        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        copied.record()
-        return _results(packed, host, copied)
+        return logits, run.handed_on
+
+    def _compute_again(self, tokens: Ints) -> None:
+        """Keys and values of a branch's beginning, where the pack that handed them on was not run by this process.
+
+        In packs of the usual shape, so that kernels do not change; counted by the runner, and in no counter.
+        """
+        counters, self._runner.counters = self._runner.counters, WorkCounters()
+        self._kept, self._kept_of = [], tokens[:0]
+        try:
+            branch = Branch(tokens=tokens.tolist(), reads=(len(tokens) - 1,))
+            for pack in packs([branch], token_budget=self.token_budget):
+                if not len(pack.carry):  # the last one, which hands the whole branch on
+                    pack = replace(pack, carry=np.arange(-pack.carried, pack.used, dtype=np.int32))
+                self._kept = self._forward(pack, max(self.token_budget, pack.used) if self._cuda else pack.used)[1]
+            self._runner.recomputed_tokens += self._runner.counters.tokens_computed
+        finally:
+            self._runner.counters = counters
+        self._kept_of = tokens
 
     def _refuse_if_deterministic(self, reason: str) -> None:
         if self._deterministic:

@@ -88,7 +88,7 @@ def mapped_to_the_wrong_owner(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def laid_out(*args: Any, **settings: Any) -> Iterator[PackedRows]:
         for packed in real(*args, **settings):
-            yield PackedRows([*packed.rows[1:], packed.rows[0]], packed.pack)
+            yield PackedRows([*packed.rows[1:], packed.rows[0]], packed.pack, packed.before)
 
     monkeypatch.setattr(_packing, "lay_out", laid_out)
 
