@@ -89,9 +89,18 @@ class Workload:
         )
 
 
-def prepare(task: Task, data: TaskData, engine: Engine, prompting: Prompting) -> Workload:
-    """Render and encode every question of `data`."""
+def prepare(
+    task: Task,
+    data: TaskData,
+    engine: Engine,
+    prompting: Prompting,
+    *,
+    on_requests: Callable[[Sequence[ChoiceRequest | GenerationRequest]], object] | None = None,
+) -> Workload:
+    """Render and encode every question of `data`. `on_requests` sees them as text, which is not kept."""
     requests = task.requests(data, prompting)
+    if on_requests is not None:
+        on_requests(requests)
     choices = [request for request in requests if isinstance(request, ChoiceRequest)]
     prompts = [request for request in requests if isinstance(request, GenerationRequest)]
     return Workload(

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,6 +25,7 @@ from evalsuite.judge.types import Judge
 from evalsuite.measure.ceiling import Ceiling, measure_ceiling
 from evalsuite.measure.timing import CLOCK
 from evalsuite.pool import ModelPool
+from evalsuite.prompts import keep_prompts
 from evalsuite.results import GRADES_FOLDER, ResultsRun
 from evalsuite.tasks import get_task
 from evalsuite.tasks.base import TaskData, limit_examples
@@ -148,7 +150,8 @@ class EvaluationSession:
                 tokenizer=engine.loaded.tokenizer,
                 model_name=config.model,
             )
-            self._workloads[key] = prepare(get_task(task), self.data(task), engine, prompting)
+            keep = partial(keep_prompts, self.results.path, task)
+            self._workloads[key] = prepare(get_task(task), self.data(task), engine, prompting, on_requests=keep)
         return self._workloads[key]
 
     def sample(self, workload: Workload) -> Workload:
