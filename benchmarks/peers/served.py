@@ -1,0 +1,57 @@
+"""vLLM on the same token ids: asks `vllm_process`, which has the GPU to itself meanwhile."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.questions import Result
+from evalsuite.errors import EvalsuiteError
+from evalsuite.types import EncodedChoices
+
+ROOM = 8
+"""Positions beyond the longest prompt."""
+
+
+def score_by_vllm(model: str, load_format: str, sets: Sequence[Sequence[EncodedChoices]]) -> list[Result]:
+    """One result a set of questions, all by one engine.
+
+    Raises:
+        EvalsuiteError: a choice of several tokens, which cannot be asked as one letter; or vLLM failed.
+    """
+    asked = [[_question(question) for question in questions] for questions in sets]
+    longest = max(len(question["context"]) for questions in asked for question in questions)
+    with tempfile.TemporaryDirectory() as folder:
+        given, answered = Path(folder) / "in.json", Path(folder) / "out.json"
+        given.write_text(
+            json.dumps({"model": model, "load_format": load_format, "max_model_len": longest + ROOM, "sets": asked})
+        )
+        command = [sys.executable, "-m", "benchmarks.peers.vllm_process", str(given), str(answered)]
+        if subprocess.run(command, check=False).returncode:
+            raise EvalsuiteError("vLLM failed; its own output above says why")
+        answer = json.loads(answered.read_text())
+    same_weights = load_format != "dummy"
+    return [
+        Result(
+            peer=f"vLLM {answer['version']}, one request a question, prefix caching",
+            questions=len(questions),
+            seconds=found["seconds"],
+            first_seconds=answer["ready_seconds"],
+            predictions=dict(zip((q.id for q in questions), found["labels"], strict=True)) if same_weights else None,
+        )
+        for questions, found in zip(sets, answer["sets"], strict=True)
+    ]
+
+
+def _question(question: EncodedChoices) -> dict[str, Any]:
+    if any(len(continuation) != 1 for continuation in question.continuation_ids):
+        raise EvalsuiteError(f"{question.id}: vLLM is asked for one token, and a choice has several")
+    return {
+        "context": list(question.context_ids),
+        "letters": [continuation[0] for continuation in question.continuation_ids],
+    }

@@ -1,0 +1,75 @@
+"""vLLM in a process of its own: `python -m benchmarks.peers.vllm_process IN.json OUT.json`.
+
+IN: {"model": directory with a config.json, "load_format": "dummy" or "auto", "max_model_len": n, "sets": [[{"context":
+[ids], "letters": [ids]}, ...], ...]}. One request a question, prefix caching, one new token among the letters: it gives
+labels and no log-probabilities that could be compared. OUT: the seconds of each set, after a warm-up, and the labels.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+MEMORY_SHARE = 0.85
+WARM_UP_PROMPTS, WARM_UP_TOKENS = 64, 300
+
+
+def main(asked: Path, answered: Path) -> None:
+    given = json.loads(asked.read_text())
+    start = time.perf_counter()
+    from vllm import LLM, SamplingParams, __version__  # type: ignore[import-not-found,unused-ignore]
+
+    engine = LLM(
+        model=given["model"],
+        load_format=given["load_format"],
+        skip_tokenizer_init=True,
+        enable_prefix_caching=True,
+        max_model_len=given["max_model_len"],
+        gpu_memory_utilization=MEMORY_SHARE,
+        dtype="bfloat16",
+    )
+    rng = random.Random(0)
+    some = [[rng.randrange(10, 10_000) for _ in range(WARM_UP_TOKENS)] for _ in range(WARM_UP_PROMPTS)]
+    engine.generate(
+        [{"prompt_token_ids": prompt} for prompt in some],
+        SamplingParams(temperature=0, max_tokens=4, ignore_eos=True, detokenize=False),
+        use_tqdm=False,
+    )
+    ready = time.perf_counter() - start
+    sets = [_answer(engine, SamplingParams, questions) for questions in given["sets"]]
+    answered.write_text(json.dumps({"version": __version__, "ready_seconds": ready, "sets": sets}))
+
+
+def _answer(engine: Any, sampling: Any, questions: list[dict[str, list[int]]]) -> dict[str, Any]:
+    engine.reset_prefix_cache()
+    parameters = [
+        sampling(
+            temperature=0,
+            max_tokens=1,
+            logprobs=len(question["letters"]),
+            allowed_token_ids=question["letters"],
+            detokenize=False,
+        )
+        for question in questions
+    ]
+    start = time.perf_counter()
+    outputs = engine.generate(
+        [{"prompt_token_ids": question["context"]} for question in questions], parameters, use_tqdm=False
+    )
+    seconds = time.perf_counter() - start
+    said = [output.outputs[0].token_ids[0] for output in outputs]
+    labels = [question["letters"].index(token) for question, token in zip(questions, said, strict=True)]
+    return {"seconds": seconds, "labels": labels}
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
