@@ -27,6 +27,10 @@ class ModelFilesError(ModelLoadError):
     """Files of a model that are missing or wrong, whatever dtype, attention or device it is wanted in."""
 
 
+class ResultsError(EvalsuiteError, RuntimeError):
+    """Results that cannot be written: a full disk, or a folder that another run holds. What was written is kept."""
+
+
 class RequestError(EvalsuiteError, ValueError):
     """A request that no strategy can execute, such as an empty continuation."""
 

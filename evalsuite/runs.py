@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evalsuite.errors import DataError
-
-SUMMARY = "summary.json"
+from evalsuite.results import SUMMARY as SUMMARY
 
 logger = logging.getLogger("evalsuite")
 

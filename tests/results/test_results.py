@@ -76,7 +76,7 @@ def test_the_summary_holds_every_case_so_far(tmp_path):
         "test_mmlu[padded]": {"score": "nan"},
         "test_vmlu[padded]": {"score": 0.5},
     }
-    assert [path.name for path in run.path.iterdir()] == ["summary.json"]
+    assert sorted(path.name for path in run.path.iterdir()) == ["journal", "summary.json"]
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused_with_the_remedy(tmp_path):
@@ -154,4 +154,4 @@ def test_fields_are_added_to_each_question_s_line_and_nothing_else_changes(tmp_p
     before = lines(log.path)
     add_fields(log.path, {"q/2": {"judge": 0.5}, "q/1": {"judge": None}})
     assert lines(log.path) == [before[0] | {"judge": None}, before[1] | {"judge": 0.5}]
-    assert {path.name for path in run.path.iterdir()} == {"summary.json", "test_viquad-padded.jsonl"}
+    assert {path.name for path in run.path.iterdir()} == {"journal", "summary.json", "test_viquad-padded.jsonl"}
