@@ -48,6 +48,12 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
     if _would_time_under_xdist(config):
         raise pytest.UsageError(NO_TIMING_UNDER_XDIST)
+    options = config.stash[OPTIONS]
+    if options.gate.active:
+        from evalsuite.gate.hooks import Gate
+
+        # Before the table: what is registered first speaks last.
+        config.pluginmanager.register(Gate(config, options, record=RECORD), "evalsuite-gate")
     config.pluginmanager.register(ClosingTable(), "evalsuite-table")
 
 
@@ -154,6 +160,10 @@ def evaluate_case(
                 request.node.user_properties.append((RECORD, dict(benchmark.extra_info)))
             pytest.fail(failure, pytrace=False)
         request.node.user_properties.append((RECORD, result.record))
+        if evaluation_session.options.gate.active:
+            from evalsuite.gate.margins import NEAR_TIES, near_ties
+
+            request.node.user_properties.append((NEAR_TIES, near_ties(evaluation_session, case)))
         lines = [result.problem] if result.problem else []
         if result.verdict is not None and not result.verdict.faithful:
             lines = [*flip_lines(case.name, result.verdict), *lines]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from evalsuite.config import (
     InferenceConfig,
 )
 from evalsuite.errors import ConfigError
+from evalsuite.gate.options import GATE_OPTIONS, GateOptions, read_gate_options
 from evalsuite.harness.judge_options import JUDGE_OPTIONS, JudgeOptions, read_judge_options
 from evalsuite.results import DEFAULT_FOLDER
 
@@ -54,6 +55,7 @@ class SuiteOptions:
     require: tuple[str, ...]
     judge: JudgeOptions | None
     """None where no judge is asked."""
+    gate: GateOptions = field(default_factory=GateOptions)
 
     def data_source(self) -> DataSource:
         from evalsuite.tasks.base import DataSource
@@ -75,7 +77,7 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup(
         "evalsuite", "evalsuite (pytest's --strict-config counts too: what is asked for and cannot be had is an error)"
     )
-    for flag, settings in (_OPTIONS | JUDGE_OPTIONS).items():
+    for flag, settings in (_OPTIONS | JUDGE_OPTIONS | GATE_OPTIONS).items():
         group.addoption(flag, **settings)
 
 
@@ -112,6 +114,7 @@ def read_options(config: pytest.Config) -> SuiteOptions:
         results=Path(config.getoption("--results")),
         require=tuple(name for names in config.getoption("--require") for name in names.split(",") if name),
         judge=read_judge_options(config.getoption),
+        gate=read_gate_options(config.getoption, root=config.rootpath, called_from=config.invocation_params.dir),
     )
 
 

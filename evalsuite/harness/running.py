@@ -16,7 +16,7 @@ from evalsuite.harness.plan import CannotRun, refuse_steps_down
 from evalsuite.harness.record import REFERENCE, case_record, judged, not_judged
 from evalsuite.harness.session import SLOW_STRATEGIES, EvaluationSession, Reference
 from evalsuite.measure.memory import MemoryMeter
-from evalsuite.measure.timing import CLOCK, rounds_for, timing_question_count, timing_subset
+from evalsuite.measure.timing import CLOCK, GATED_ROUNDS, QUICK_ROUNDS, rounds_for, timing_question_count, timing_subset
 from evalsuite.results import finite
 from evalsuite.types import Outcome
 
@@ -118,7 +118,7 @@ def _measure(session: EvaluationSession, case: Case, benchmark: Benchmark) -> Me
                 if case.is_optimisation:
                     time_baseline()  # once for warming up
                     measured.baseline.seconds.clear()
-                benchmark.pedantic(answer_once, setup=time_baseline, rounds=rounds_for(expected), warmup_rounds=0)
+                benchmark.pedantic(answer_once, setup=time_baseline, rounds=_rounds(session, expected), warmup_rounds=0)
         measured.fallbacks = [*engine.loaded.report.fallbacks, *engine.fallbacks]
         measured.load_report = engine.loaded.report.to_dict()
         if benchmark.enabled:
@@ -207,6 +207,11 @@ def _baseline_timer(
     count = timing_question_count(expected_seconds / len(sample), path_seconds=path_seconds)
     subset = sample.only(timing_subset(sample.lengths, count))
     return _timer(engine, subset, case.baseline.strategy, times)
+
+
+def _rounds(session: EvaluationSession, expected_seconds: float) -> int:
+    quick_rounds = GATED_ROUNDS if session.options.gate.active else QUICK_ROUNDS
+    return rounds_for(expected_seconds, quick_rounds=quick_rounds)
 
 
 def _timer(engine: TransformersEngine, questions: Workload, strategy: str, times: BaselineTimes) -> Callable[[], None]:

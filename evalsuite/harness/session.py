@@ -206,6 +206,11 @@ class EvaluationSession:
             total=len(examples),
         )
 
+    def in_fp32(self, config: InferenceConfig, task: str) -> Mapping[str, ChoiceScores] | Mapping[str, TeacherForced]:
+        """What the model in fp32 says to the questions that the reference answered: of its choices, or of its texts."""
+        choice = get_task(task).kind == "choice"
+        return self._scored_in_fp32(config, task) if choice else self._forced_in_fp32(config, task)
+
     def _scored_in_fp32(self, config: InferenceConfig, task: str) -> Mapping[str, ChoiceScores]:
         """The reference's choices scored once more in fp32."""
         if (config, task) not in self._scored:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 CONFIDENCE = 0.95
 STUDENT_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 """The 97.5th percentile of Student's t for 1 to 9 degrees of freedom; the last serves for more, a little wide."""
+
+RESAMPLES = 2_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,3 +82,15 @@ def half_width(values: Sequence[float]) -> float | None:
     if n < 2:
         return None
     return STUDENT_T[min(n - 1, len(STUDENT_T)) - 1] * statistics.stdev(values) / math.sqrt(n)
+
+
+def bootstrap_interval(values: Sequence[float], *, seed: int = 0) -> tuple[float, float]:
+    """The percentile bootstrap interval of a mean at `CONFIDENCE`: the same for the same values.
+
+    It makes no assumption on how the values are spread, but is too narrow for few of them: of nominally 2.5 %, about
+    5 % of means lie beyond either end for 9 normal values, 6.5 % for 7, 8 % for 5. One value is its own interval.
+    """
+    draw = random.Random(seed)
+    means = sorted(statistics.fmean(draw.choices(values, k=len(values))) for _ in range(RESAMPLES))
+    tail = (1 - CONFIDENCE) / 2
+    return means[math.floor(tail * RESAMPLES)], means[math.ceil((1 - tail) * RESAMPLES) - 1]

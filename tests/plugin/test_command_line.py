@@ -15,6 +15,7 @@ OPTIONS = {
     *("--token-budget", "--shots", "--chat-template", "--limit", "--reference-limit", "--data", "--split"),
     *("--results", "--require", "--no-kv-cache", "--judge", "--judge-model", "--judge-api-key", "--judge-timeout"),
     *("--judge-concurrency", "--judge-max-missing", "--deterministic"),
+    *("--gate", "--update-expected", "--expected", "--gate-report"),
 }
 CASES = {
     "mmlu": ["unbatched", "per_question", "padded", "packed"],

@@ -1,0 +1,65 @@
+"""How much faster than its baseline a case must be, at least.
+
+The gain of a run is the speed-up of its rounds, timed in pairs, and its bound the lower end of the bootstrap interval
+on them. A floor is half the gain of the run that first set it, rounded down to two digits: so generous that only a
+lost optimisation misses it, whatever else the machine does. --update-expected never raises a floor, and lowers one
+only where a run missed it, and says so; to have one set anew, delete its line.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evalsuite.measure.stats import CONFIDENCE, bootstrap_interval
+
+SHARE = 0.5
+"""Of the gain."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gain:
+    """The speed-up of one case in this run."""
+
+    ratio: float
+    """Geometric mean over rounds."""
+    bound: float
+    """Lower end of the bootstrap interval at 95 %; the ratio itself where there is no interval."""
+    rounds: int
+    paired: bool
+
+    @property
+    def says(self) -> str:
+        if self.rounds > 1 and self.paired:
+            return f"lower end of {CONFIDENCE:.0%} over {self.rounds} rounds; {self.ratio:.2f}x in the mean"
+        return "a single round, without an interval" if self.rounds == 1 else "rounds not timed in turns, no interval"
+
+
+def gain_of(record: Mapping[str, Any]) -> Gain | None:
+    """From a case's record. None for the reference, and where nothing was timed."""
+    timed = record["speed_up"]
+    if timed is None or "path_seconds" not in timed:
+        return None
+    scale = timed["path_questions"] / timed["baseline_questions"]
+    pairs = zip(timed["baseline_seconds"], timed["path_seconds"], strict=True)
+    logs = [math.log(scale * baseline / path) for baseline, path in pairs]
+    ratio, paired = math.exp(sum(logs) / len(logs)), timed["low"] is not None
+    bound = math.exp(bootstrap_interval(logs)[0]) if paired and len(logs) > 1 else ratio
+    return Gain(ratio=ratio, bound=bound, rounds=len(logs), paired=paired or len(logs) == 1)
+
+
+def next_floor(before: float | None, gain: Gain | None) -> float | None:
+    """The floor that --update-expected writes; see the module's text."""
+    if gain is None:
+        return before
+    half = _two_digits_down(gain.ratio * SHARE)
+    if before is None:
+        return half
+    return before if gain.bound >= before else min(half, before)
+
+
+def _two_digits_down(value: float) -> float:
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return round(math.floor(value / unit + 1e-9) * unit, 12)
