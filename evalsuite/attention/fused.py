@@ -20,7 +20,7 @@ import torch
 import triton
 import triton.language as tl
 
-from evalsuite.attention.interface import Kept
+from evalsuite.attention.interface import Kept, NoTreeAttention
 from evalsuite.planning.packs import Pack
 
 TILE_ROWS = 64
@@ -28,6 +28,8 @@ TILE_ROWS = 64
 BLOCK_KEYS = 32
 WARPS = 4
 STAGES = 2
+MOST_ELEMENTS = 2**31 - 1
+"""The kernel counts in 32 bits: 64-bit addresses for every element would cost it registers."""
 _LOG2E = 1.4426950408889634
 
 
@@ -58,6 +60,8 @@ class FusedAttention:
         value_dim = value.shape[-1]
         query, key, value = (x if x.stride(-1) == 1 else x.contiguous() for x in (query, key, value))
         kept_key, kept_value = (key, value) if kept is None else kept
+        if max(query.numel(), kept_key.numel()) > MOST_ELEMENTS:
+            raise NoTreeAttention(f"{query.numel():,} numbers in a pack's queries; use a smaller --token-budget")
         out = query.new_empty(tokens, heads, value_dim)
         out[self.used :].zero_()  # the padding: nobody reads it, but no NaN may stand there
         group = heads // key.shape[0]
