@@ -11,10 +11,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 
-_KEPT = "_evalsuite_fused_layers"
+_COMPILED: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()
+"""A model's compiled forwards, for as long as there is the model: other wrappers would compile again. They hold its
+layers and not itself, and it stays as its owner knows it, so that it can be copied and pickled."""
 RECOMPILE_LIMIT = 64
 """Shapes, dtypes and models that one process compiles the same code for; torch's own 8 would be met in one session."""
 
@@ -29,13 +32,11 @@ def decoder_layers(model: Any) -> list[Any]:
 def fused_layers(model: Any) -> Iterator[bool]:
     """Within, each decoder layer runs compiled; whether there was any to compile. Other shapes compile anew."""
     layers = decoder_layers(model)
-    compiled = getattr(model, _KEPT, None)
-    if compiled is None:
+    if model not in _COMPILED:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of torch's own parts, as its compiler is imported
-            compiled = [torch.compile(layer.forward, dynamic=False, fullgraph=True) for layer in layers]
-        setattr(model, _KEPT, compiled)  # kept with the model: another wrapper would compile again
-    for layer, forward in zip(layers, compiled, strict=True):
+            _COMPILED[model] = [torch.compile(layer.forward, dynamic=False, fullgraph=True) for layer in layers]
+    for layer, forward in zip(layers, _COMPILED[model], strict=True):
         layer.forward = forward
     try:
         with torch._dynamo.config.patch(recompile_limit=RECOMPILE_LIMIT):
