@@ -65,11 +65,12 @@ def build_down_the_ladder(
 
 def from_files(source: Source, model_config: Any, attention: str, dtype: str, device: str) -> Any:
     """from_pretrained, onto `device`; ModelLoadError naming the weights that are missing or left over."""
-    from transformers import AutoModelForCausalLM, GenerationConfig
+    from transformers import AutoModelForCausalLM
 
     directory = source.weights_dir
     auto: Any = AutoModelForCausalLM  # untyped in transformers
     placed: dict[str, Any] = {} if loads_through_host(device) else {"device_map": {"": device}}
+    lent = _lent_generation_config(source, model_config)
     try:
         model, info = auto.from_pretrained(
             str(directory),
@@ -78,6 +79,7 @@ def from_files(source: Source, model_config: Any, attention: str, dtype: str, de
             attn_implementation=attention,
             output_loading_info=True,
             local_files_only=True,
+            **({} if lent is None else {"generation_config": lent}),
             **placed,
         )
     except (UnpicklingError, EOFError) as error:  # torch's own message tells how to run what the file holds
@@ -92,9 +94,21 @@ def from_files(source: Source, model_config: Any, attention: str, dtype: str, de
                 f"{directory}: {len(names)} weights are {kind}: {some(names)}. They do not fit {type(model).__name__} "
                 "as its config.json describes it; use the config.json that they were saved with"
             )
-    if source.generation_dir != directory and (source.generation_dir / GENERATION_CONFIG).is_file():
-        model.generation_config = GenerationConfig.from_pretrained(str(source.generation_dir), local_files_only=True)
     return model if placed else model.to(device)
+
+
+def _lent_generation_config(source: Source, model_config: Any) -> Any:
+    """What a checkpoint without a generation_config.json generates by; None where transformers finds it itself.
+
+    Beside weights alone, transformers looks for a config.json and ends with a TypeError where there is none either.
+    """
+    from transformers import GenerationConfig
+
+    if (source.generation_dir / GENERATION_CONFIG).is_file():
+        elsewhere = source.generation_dir != source.weights_dir
+        lender = str(source.generation_dir)
+        return GenerationConfig.from_pretrained(lender, local_files_only=True) if elsewhere else None
+    return None if source.config_dir == source.weights_dir else GenerationConfig.from_model_config(model_config)
 
 
 def loads_through_host(device: str) -> bool:

@@ -98,6 +98,19 @@ def test_a_checkpoint_without_a_generation_config_ends_texts_as_its_model_does(
     assert load(on_cpu(model, checkpoint=str(checkpoint))).eos_token_ids == (5, 0)
 
 
+@pytest.mark.parametrize("model_says", [True, False])
+def test_a_checkpoint_of_weights_alone_ends_texts_as_its_model_does(own_model: SaveModel, model_says: bool) -> None:
+    model, checkpoint = own_model(), own_model(seed=1)
+    for file in checkpoint.iterdir():
+        if file.suffix != ".safetensors":
+            file.unlink()
+    (model / "generation_config.json").write_text(json.dumps({"eos_token_id": [7, 9]}))
+    if not model_says:
+        (model / "generation_config.json").unlink()
+    loaded = load(on_cpu(model, checkpoint=str(checkpoint)))
+    assert loaded.eos_token_ids == ((7, 9, 0) if model_says else (0,))
+
+
 def test_a_checkpoint_with_a_tokenizer_brings_it(save_model: SaveModel, own_model: SaveModel) -> None:
     checkpoint = own_model(seed=1)
     file = checkpoint / "tokenizer_config.json"
