@@ -10,6 +10,7 @@ from importlib import import_module
 from evalsuite.errors import EvalsuiteError
 
 COMMANDS: dict[str, str] = {
+    "report": "make one HTML page of runs: scores, speed-ups, verdicts, and every question",
     "selftest": "try out on this machine that answers do not depend on the batch, bit for bit",
 }
 """Name to one line of help. `commands/NAME.py` has `add_arguments(parser)` and `run(arguments)`, the exit code."""

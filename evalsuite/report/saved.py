@@ -1,0 +1,142 @@
+"""Runs as they were saved, and which of their cases the page shows.
+
+Three forms are read: a run's folder, a results folder (all runs in it), and the JSON that pytest-benchmark writes by
+`--benchmark-json` and `--benchmark-autosave`, whose `extra_info` is a case's record.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from evalsuite.errors import DataError
+from evalsuite.runs import SUMMARY, CaseRun, Run, read_run
+
+_BEGAN = re.compile(r"\d{8}-\d{6}")
+"""How the name of a run's folder starts: see `evalsuite.results`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SavedRun:
+    """A run and when it began."""
+
+    run: Run
+    began: datetime
+    """UTC."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShownCase:
+    """A case as the page shows it: its newest record among the runs."""
+
+    label: str
+    """Its name; with its model where another model ran a case of that name."""
+    case: CaseRun
+    saved: SavedRun
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        return self.case.record
+
+    @property
+    def task(self) -> str:
+        return str(self.record["task"])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shown:
+    """Everything that a page is made of."""
+
+    runs: Sequence[SavedRun]
+    """Oldest first."""
+    cases: Sequence[ShownCase]
+    """By task, in the order that runs and cases came in."""
+    history: Mapping[str, Mapping[int, Mapping[str, Any]]]
+    """Label of a case to its records, by the index of their run in `runs`."""
+    others: Sequence[str]
+    """Names of cases that evaluate no task, which the page cannot show."""
+
+    @property
+    def by_task(self) -> Mapping[str, Sequence[ShownCase]]:
+        tasks: dict[str, list[ShownCase]] = {}
+        for case in self.cases:
+            tasks.setdefault(case.task, []).append(case)
+        return tasks
+
+
+def read_saved(paths: Iterable[Path]) -> list[SavedRun]:
+    """The runs at these paths, oldest first, each once.
+
+    Raises:
+        DataError: a path is none of the three forms.
+    """
+    runs: dict[Path, SavedRun] = {}
+    for path in paths:
+        for saved in _read(path):
+            runs.setdefault(saved.run.path.resolve(), saved)
+    return sorted(runs.values(), key=lambda saved: saved.began)
+
+
+def shown(runs: Sequence[SavedRun]) -> Shown:
+    """The newest record of every case of every model, and all of them as history."""
+    every = [(index, case) for index, saved in enumerate(runs) for case in saved.run.cases.values()]
+    evaluations = [(index, case) for index, case in every if case.record.get("task") and case.record.get("counters")]
+    models = {(case.name, model_name(case.record)) for _, case in evaluations}
+    of_several = {name for name, count in Counter(name for name, _ in models).items() if count > 1}
+    history: dict[str, dict[int, Mapping[str, Any]]] = {}
+    newest: dict[str, ShownCase] = {}
+    for index, case in evaluations:
+        label = f"{case.name} · {model_name(case.record)}" if case.name in of_several else case.name
+        history.setdefault(label, {})[index] = case.record
+        newest[label] = ShownCase(label=label, case=case, saved=runs[index])
+    kept = {id(case) for _, case in evaluations}
+    return Shown(
+        runs=runs,
+        cases=list(newest.values()),
+        history=history,
+        others=sorted({case.name for _, case in every if id(case) not in kept}),
+    )
+
+
+def model_name(record: Mapping[str, Any]) -> str:
+    """The model, and the checkpoint whose weights it had."""
+    checkpoint = (record.get("config") or {}).get("checkpoint")
+    return f"{record.get('model', '?')} ({checkpoint})" if checkpoint else str(record.get("model", "?"))
+
+
+def _read(path: Path) -> list[SavedRun]:
+    if path.is_dir() and not (path / SUMMARY).exists():
+        inside = sorted(summary.parent for summary in path.glob(f"*/{SUMMARY}"))
+        if not inside:
+            raise DataError(f"{path}: expected a run's folder, or a folder of runs; found no {SUMMARY} in it")
+        return [saved for folder in inside for saved in _read(folder)]
+    if path.is_file() and path.name != SUMMARY:
+        return [_read_benchmark_json(path)]
+    run = read_run(path)
+    named = _BEGAN.match(run.name)
+    return [SavedRun(run=run, began=_parse(named[0]) if named else _modified(run.path / SUMMARY))]
+
+
+def _read_benchmark_json(path: Path) -> SavedRun:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        records = {str(row["name"]): row["extra_info"] for row in document["benchmarks"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: expected a run's folder, or JSON that pytest-benchmark saved; {error!r}") from error
+    began = datetime.fromisoformat(document["datetime"]) if "datetime" in document else _modified(path)
+    cases = {name: CaseRun(name=name, record=record, answers=None) for name, record in records.items()}
+    return SavedRun(run=Run(path=path, name=path.stem, cases=cases), began=began.astimezone(UTC))
+
+
+def _parse(text: str) -> datetime:
+    return datetime.strptime(text, "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+
+
+def _modified(path: Path) -> datetime:
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC)
