@@ -63,7 +63,7 @@ def require_own_code(tree: Tree) -> None:
     """Raises `RunFailed` where a run in this tree would import another tree's evalsuite."""
     code = "import evalsuite; print(evalsuite.__file__)"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tree.path, env=_environment(tree), capture_output=True, text=True
+        [sys.executable, "-c", code], cwd=tree.path, env=tree_environment(tree), capture_output=True, text=True
     )
     where = done.stdout.strip()
     if done.returncode or not Path(where).resolve().is_relative_to(tree.path.resolve()):
@@ -87,7 +87,7 @@ def time_benchmarks(tree: Tree, arguments: Sequence[str]) -> Seconds:
         done = subprocess.run(
             command,
             cwd=tree.path,
-            env=_environment(tree),
+            env=tree_environment(tree),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -102,7 +102,7 @@ def time_benchmarks(tree: Tree, arguments: Sequence[str]) -> Seconds:
     return {benchmark["fullname"]: benchmark["stats"]["min"] for benchmark in benchmarks}
 
 
-def _environment(tree: Tree) -> dict[str, str]:
+def tree_environment(tree: Tree) -> dict[str, str]:
     """The tree before everything else on the path: an editable install of another tree must not stand in for it."""
     kept = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
     further = os.environ.get("PYTHONPATH")
