@@ -1,0 +1,1 @@
+"""Two runs on the same questions: paired tests, what changed, and how fast each was."""

@@ -1,0 +1,116 @@
+"""How fast B was beside A, from the rounds in their records; no ratio where it would mean nothing."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evalsuite.measure.stats import STUDENT_T
+
+_MACHINE = ("processor", "platform", "device", "device_name", "threads")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Speed:
+    """Seconds a question on either side, and B's speed over A's."""
+
+    a_seconds: float | None
+    """Geometric mean over rounds; None where the side was not timed."""
+    b_seconds: float | None
+    ratio: float | None = None
+    """Above 1, B is faster. None with the reason in `note`."""
+    low: float | None = None
+    """Lower end of the 95 % interval; None where a side has a single round."""
+    high: float | None = None
+    note: str = ""
+
+    @property
+    def timed(self) -> bool:
+        """Whether either side was."""
+        return self.a_seconds is not None or self.b_seconds is not None
+
+    @property
+    def both_timed(self) -> bool:
+        return self.a_seconds is not None and self.b_seconds is not None
+
+
+def compare_speed(a: Mapping[str, Any], b: Mapping[str, Any]) -> Speed:
+    """From two records.
+
+    Where both were timed in turns with the same baseline, each round counts as its ratio to that, so that a slow spell
+    of the machine cancels out. Else rounds of other minutes are compared, and the interval does not know what else
+    the machine did in them. Welch's interval on logarithms, with the smaller side's degrees of freedom.
+    """
+    rounds_a, rounds_b = _rounds(a), _rounds(b)
+    seconds_a, seconds_b = _typical(rounds_a), _typical(rounds_b)
+    if not rounds_a or not rounds_b:
+        untimed = " and ".join(side for side, rounds in (("A", rounds_a), ("B", rounds_b)) if not rounds)
+        return Speed(a_seconds=seconds_a, b_seconds=seconds_b, note=f"{untimed} not timed")
+    if differing := _other_machine(a, b):
+        return Speed(a_seconds=seconds_a, b_seconds=seconds_b, note=f"no ratio: timed on other machines ({differing})")
+    paired = _same_baseline(a, b)
+    logs_a, logs_b = (_relative(a), _relative(b)) if paired else (_logs(rounds_a), _logs(rounds_b))
+    centre, half = statistics.fmean(logs_a) - statistics.fmean(logs_b), _half_width(logs_a, logs_b)
+    return Speed(
+        a_seconds=seconds_a,
+        b_seconds=seconds_b,
+        ratio=math.exp(centre),
+        low=None if half is None else math.exp(centre - half),
+        high=None if half is None else math.exp(centre + half),
+        note="" if paired else "not timed in turns: what else the machine did is not in the interval",
+    )
+
+
+def _rounds(record: Mapping[str, Any]) -> list[float]:
+    """Seconds a question of each round. The reference keeps its fastest only."""
+    if not record.get("timed"):
+        return []
+    speed_up = record.get("speed_up") or {}
+    if "path_seconds" in speed_up:
+        return [seconds / speed_up["path_questions"] for seconds in speed_up["path_seconds"]]
+    return [1 / record["questions_per_s"]]
+
+
+def _typical(rounds: Sequence[float]) -> float | None:
+    return math.exp(statistics.fmean(_logs(rounds))) if rounds else None
+
+
+def _logs(rounds: Sequence[float]) -> list[float]:
+    return [math.log(seconds) for seconds in rounds]
+
+
+def _other_machine(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
+    one, other = a.get("versions", {}), b.get("versions", {})
+    facts = {name: (one.get(name), other.get(name)) for name in _MACHINE}
+    facts["loaded on"] = (_loaded_on(a), _loaded_on(b))
+    return ", ".join(f"{name} {x} / {y}" for name, (x, y) in facts.items() if x != y)
+
+
+def _loaded_on(record: Mapping[str, Any]) -> object:
+    return record.get("load_report", {}).get("got", {}).get("device")
+
+
+def _same_baseline(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    one, other = a.get("speed_up") or {}, b.get("speed_up") or {}
+    # An interval is recorded only for rounds timed in turns.
+    if one.get("low") is None or other.get("low") is None:
+        return False
+    return all(one.get(name) == other.get(name) for name in ("baseline", "baseline_questions"))
+
+
+def _relative(record: Mapping[str, Any]) -> list[float]:
+    speed_up = record["speed_up"]
+    scale = speed_up["baseline_questions"] / speed_up["path_questions"]
+    rounds = zip(speed_up["path_seconds"], speed_up["baseline_seconds"], strict=True)
+    return [math.log(scale * path / baseline) for path, baseline in rounds]
+
+
+def _half_width(one: Sequence[float], other: Sequence[float]) -> float | None:
+    fewest = min(len(one), len(other))
+    if fewest < 2:
+        return None
+    variance = statistics.variance(one) / len(one) + statistics.variance(other) / len(other)
+    return STUDENT_T[min(fewest - 1, len(STUDENT_T)) - 1] * math.sqrt(variance)

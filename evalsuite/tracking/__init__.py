@@ -1,0 +1,1 @@
+"""A folder of checkpoints evaluated one by one, each once, and what became of the scores."""

@@ -1,0 +1,120 @@
+"""One checkpoint evaluated by `pytest benchmarks`, in a process of its own: what it takes is given back at its end."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evalsuite.errors import ConfigError, DataError
+from evalsuite.runs import SUMMARY, read_run
+
+TASK_FILES = ("test_mmlu.py", "test_vmlu.py", "test_vnhsge.py", "test_viquad.py", "test_vietnews.py")
+DEFAULT_STRATEGY = ("--strategy", "padded")
+"""The one that serves scoring and generation alike."""
+RUNS, LOGS = "runs", "logs"
+GRACE_SECONDS = 10.0
+SHOWN_LINES = 6
+_USAGE_ERROR, _NOTHING_COLLECTED = 4, 5
+"""pytest's exit codes for command lines that no checkpoint can be evaluated by."""
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluated:
+    """How it ended."""
+
+    run: Path | None
+    """The run's folder; None where the checkpoint failed."""
+    problem: str
+    seconds: float
+
+
+def pytest_arguments(paths: Sequence[str], options: Sequence[str]) -> list[str]:
+    """The five evaluations by a fast strategy and untimed, unless the caller says otherwise."""
+    if not paths:
+        files = [f"benchmarks/{name}" for name in TASK_FILES if Path("benchmarks", name).is_file()]
+        paths = files or ["benchmarks"]
+    if missing := [path for path in paths if not Path(path.split("::")[0]).exists()]:
+        raise ConfigError(
+            f"expected benchmarks here, found no {missing[0]}; run this where it is, or give --benchmarks PATH"
+        )
+    timing = any(option.startswith("--benchmark-") for option in options)
+    strategy = any(option.split("=")[0] == "--strategy" for option in options)
+    return [*paths, *(() if timing else ("--benchmark-disable",)), *(() if strategy else DEFAULT_STRATEGY), *options]
+
+
+def evaluate(name: str, arguments: Sequence[str], out: Path) -> Evaluated:
+    """Run pytest with these arguments and wait. An unfinished run of the same is gone on with.
+
+    Raises:
+        ConfigError: pytest refused the command line, or it selects nothing: the next checkpoint would fare no better.
+        KeyboardInterrupt: as it came; the child has ended by then.
+    """
+    runs, log = out / RUNS, out / LOGS / f"{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "pytest", *arguments, "--results", str(runs), "--resume"]
+    before = _ended(runs)
+    start = time.monotonic()
+    with log.open("w", encoding="utf-8") as output:
+        code = _wait(subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, preexec_fn=_dying_with_us()))
+    seconds = time.monotonic() - start
+    if code in (_USAGE_ERROR, _NOTHING_COLLECTED):
+        raise ConfigError(f"pytest cannot evaluate any checkpoint with these options: {_last_lines(log)}")
+    if code != 0:
+        how = f"pytest ended with code {code}" if code > 0 else f"pytest was ended by signal {-code}"
+        return Evaluated(run=None, problem=f"{how}: {_last_lines(log)} (all in {log})", seconds=seconds)
+    changed = [path for path, changed in _ended(runs).items() if before.get(path) != changed]
+    if len(changed) != 1 or not read_run(changed[0]).cases:
+        return Evaluated(run=None, problem=f"no case was evaluated: {_last_lines(log)} (all in {log})", seconds=seconds)
+    return Evaluated(run=changed[0], problem="", seconds=seconds)
+
+
+def _ended(runs: Path) -> dict[Path, int]:
+    """When each run's summary was written last, ns."""
+    return {summary.parent: summary.stat().st_mtime_ns for summary in runs.glob(f"*/{SUMMARY}")}
+
+
+def _wait(child: subprocess.Popen[bytes]) -> int:
+    """Ctrl-C reaches parent and child alike; the child gets time to close what it holds."""
+    try:
+        return child.wait()
+    except KeyboardInterrupt:
+        for stop in (None, child.terminate, child.kill):
+            if stop is not None:
+                stop()
+            try:
+                child.wait(timeout=GRACE_SECONDS)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        raise
+
+
+def _dying_with_us() -> Callable[[], object] | None:
+    """On Linux, a child that ends when its parent is killed, so that the next call finds memory and folder free."""
+    if sys.platform != "linux":
+        return None
+    libc, parent = ctypes.CDLL(None), os.getpid()
+
+    def in_child() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it was killed before the line above
+            os._exit(1)
+
+    return in_child
+
+
+def _last_lines(log: Path) -> str:
+    """What a person looks for at the end of pytest's output: its errors, else its last lines."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    errors = [line.removeprefix("E ").strip() for line in lines if line.startswith(("ERROR", "FAILED", "E  "))]
+    if not lines:
+        raise DataError(f"{log}: expected pytest's output, found none")
+    return " | ".join(dict.fromkeys(errors[-SHOWN_LINES:] or lines[-SHOWN_LINES:]))
