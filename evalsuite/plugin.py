@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from evalsuite.config import InferenceConfig
-from evalsuite.errors import ConfigError, EvalsuiteError
+from evalsuite.errors import ConfigError, EvalsuiteError, ResultsError
 from evalsuite.harness.options import SuiteOptions, add_options, read_options
 from evalsuite.harness.progress import Progress
 from evalsuite.harness.table import closing_lines, flip_lines
 from evalsuite.measure.timing import seconds
+from evalsuite.provenance import provenance
 from evalsuite.results import ResultsRun, case_names
+from evalsuite.resume.choosing import choose
 
 if TYPE_CHECKING:
     from evalsuite.harness.session import EvaluationSession
@@ -35,6 +37,7 @@ NO_TIMING_UNDER_XDIST = (
     "benchmarks cannot be timed by several workers at once: they would slow each other down. "
     "Leave out -n (or give -n 0), or give --benchmark-disable to run evaluations and verdicts without timing."
 )
+NO_RESUME_UNDER_XDIST = "--resume goes on with the run of one process: leave out -n (or give -n 0)"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,6 +51,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
     if _would_time_under_xdist(config):
         raise pytest.UsageError(NO_TIMING_UNDER_XDIST)
+    if config.stash[OPTIONS].resume is not None and config.getoption("dist", "no") != "no":
+        raise pytest.UsageError(NO_RESUME_UNDER_XDIST)
     options = config.stash[OPTIONS]
     if options.gate.active:
         from evalsuite.gate.hooks import Gate
@@ -94,20 +99,52 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if config.option.collectonly or not cases:
         return
     config.stash[NAMES] = case_names([(item.nodeid, item.name) for item in cases])
-    options = config.stash[OPTIONS]
     try:
-        config.stash[RESULTS] = ResultsRun(options.results, label=options.config.model.rstrip("/").rsplit("/", 1)[-1])
-    except ConfigError as error:
+        config.stash[RESULTS] = _open_results(config)
+    except (ConfigError, ResultsError) as error:
         raise pytest.UsageError(str(error)) from error
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """A run in which something was not come to is left unfinished, for --resume."""
+    results = session.config.stash.get(RESULTS, None)
+    if results is None:
+        return
+    ended = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    try:
+        results.close(finished=ended and not session.shouldstop and not session.shouldfail)
+    except ResultsError as error:
+        _say(session.config, f"{type(error).__name__}: {error}")
+
+
+def _open_results(config: pytest.Config) -> ResultsRun:
+    """A new run's folder, or that of the run to go on with. Raises `ConfigError` or `ResultsError`."""
+    options, called = config.stash[OPTIONS], config.invocation_params
+    arguments = config.workerinput["mainargv"][1:] if hasattr(config, "workerinput") else called.args
+    about = provenance(options, arguments=list(map(str, arguments)), directory=called.dir, root=config.rootpath)
+    resume = None
+    if options.resume is not None:
+        resume, said = choose(options.results, options.resume, about)
+        _say(config, f"--resume: {said}")
+    label = options.config.model.rstrip("/").rsplit("/", 1)[-1]
+    return ResultsRun(options.results, label=label, about={"provenance": about}, resume=resume)
+
+
+def _say(config: pytest.Config, line: str) -> None:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        reporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
 def evaluation_session(pytestconfig: pytest.Config) -> Iterator[EvaluationSession]:
     """Models, encoded questions and references, shared by all cases of the session."""
+    from evalsuite.capability import environment
     from evalsuite.harness.session import EvaluationSession
 
     options, results = pytestconfig.stash[OPTIONS], pytestconfig.stash[RESULTS]
     session = EvaluationSession(options, results, _progress(pytestconfig), worker=_take_gpu(pytestconfig))
+    results.describe(versions=environment())
     yield session
     session.close()
 
@@ -152,6 +189,8 @@ def evaluate_case(
             failure, skipped = (f"--require {error.requirement}: {error}", None) if required else (None, str(error))
         except EvalsuiteError as error:
             failure = f"{type(error).__name__}: {error}"
+            if isinstance(error, ResultsError):  # nor could any further case be kept
+                request.session.shouldstop = "results cannot be written"
         # Outside the handlers, or pytest would show the error twice.
         if skipped is not None:
             pytest.skip(skipped)

@@ -85,6 +85,12 @@ class ResultsRun:
         self._cases[case] = {**record, **answers}
         self._write()
 
+    def describe(self, **facts: Any) -> None:
+        """Add to what the summary says of this process."""
+        own = self._about["resumed"][-1] if self.journals.resumed else self._about.setdefault("provenance", {})
+        own.update(facts)
+        self._write()
+
     def close(self, *, finished: bool) -> None:
         """Let others have the folder. `finished`: every case that was asked for ended by itself."""
         if finished:
@@ -140,9 +146,7 @@ class CaseLog:
         try:
             self._file.close()
         finally:
-            if kind is None:
-                self.settle()
-            elif self._part is not None:
+            if self._part is not None:
                 self._part.unlink(missing_ok=True)
 
 

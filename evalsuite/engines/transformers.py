@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from evalsuite import generation, scoring
@@ -14,7 +15,7 @@ from evalsuite.generation.teacher_forcing import TeacherForced, teacher_force
 from evalsuite.measure.counters import WorkCounters
 from evalsuite.planning.prefix_tree import tree_size
 from evalsuite.planning.rows import shared_rows
-from evalsuite.runner import ModelRunner
+from evalsuite.runner import BatchJournal, ModelRunner
 from evalsuite.types import (
     ChoiceRequest,
     ChoiceScores,
@@ -58,6 +59,20 @@ class TransformersEngine:
     def fallbacks(self) -> list[Fallback]:
         """Steps down while running, such as a batch halved after running out of memory."""
         return self._runner.fallbacks
+
+    @property
+    def recomputed_tokens(self) -> int:
+        """Tokens computed again to go on from batches that were recalled; in no counter."""
+        return self._runner.recomputed_tokens
+
+    @contextmanager
+    def keeping(self, journal: BatchJournal) -> Iterator[None]:
+        """Within, batches that the journal holds are recalled, and the others run and kept there."""
+        self._runner.journal = journal
+        try:
+            yield
+        finally:
+            self._runner.journal = None
 
     def reset_counters(self) -> None:
         self._runner.counters = WorkCounters()

@@ -84,3 +84,5 @@ class Measurement:
     load_report: dict[str, Any] = field(default_factory=dict)
     ceiling: Ceiling | None = None
     """What the device's matrix units give; None where nothing is timed."""
+    resume: dict[str, Any] | None = None
+    """What came from earlier processes: see `harness.recalling.resume_facts`; None where nothing did."""

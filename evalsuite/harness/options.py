@@ -21,6 +21,7 @@ from evalsuite.errors import ConfigError
 from evalsuite.gate.options import GATE_OPTIONS, GateOptions, read_gate_options
 from evalsuite.harness.judge_options import JUDGE_OPTIONS, JudgeOptions, read_judge_options
 from evalsuite.results import DEFAULT_FOLDER
+from evalsuite.resume.choosing import LATEST
 
 if TYPE_CHECKING:
     import pytest
@@ -55,6 +56,8 @@ class SuiteOptions:
     require: tuple[str, ...]
     judge: JudgeOptions | None
     """None where no judge is asked."""
+    resume: str | None = None
+    """`LATEST` or a run's folder; None for a new run."""
     gate: GateOptions = field(default_factory=GateOptions)
 
     def data_source(self) -> DataSource:
@@ -88,6 +91,7 @@ def read_options(config: pytest.Config) -> SuiteOptions:
     # The sample is small, and nano quick: there the verdict covers every question.
     usual_limit = None if (model, data) == (NANO_MODEL, "sample") else REFERENCE_LIMIT
     reference_limit = config.getoption("--reference-limit")
+    resume = config.getoption("--resume")
     return SuiteOptions(
         config=InferenceConfig(
             model=model,
@@ -111,7 +115,8 @@ def read_options(config: pytest.Config) -> SuiteOptions:
         reference_limit=usual_limit if reference_limit is None else reference_limit or None,
         data=data,
         split=config.getoption("--split"),
-        results=Path(config.getoption("--results")),
+        results=Path(resume).parent if resume not in (None, LATEST) else Path(config.getoption("--results")),
+        resume=resume,
         require=tuple(name for names in config.getoption("--require") for name in names.split(",") if name),
         judge=read_judge_options(config.getoption),
         gate=read_gate_options(config.getoption, root=config.rootpath, called_from=config.invocation_params.dir),
@@ -223,6 +228,13 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "default": DEFAULT_FOLDER,
         "metavar": "DIR",
         "help": "where runs leave one JSON line per question and a summary (default: %(default)s)",
+    },
+    "--resume": {
+        "nargs": "?",
+        "const": LATEST,
+        "metavar": "RUN",
+        "help": "go on with a run that was killed: nothing that it has computed is computed again. RUN is its folder; "
+        "without it, the latest unfinished run that was asked for the same and by the same code, if there is one",
     },
     "--require": {
         "action": "append",

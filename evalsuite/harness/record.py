@@ -79,6 +79,7 @@ def case_record(
         "verdict": dict(verdict),
         "fallbacks": [dataclasses.asdict(fallback) for fallback in measured.fallbacks],
         "load_report": measured.load_report,
+        "resume": measured.resume,
         "worker": dataclasses.asdict(session.worker) if session.worker else None,
         "fingerprints": {
             "data": data.fingerprint,
@@ -134,6 +135,8 @@ def _speed_up_record(case: Case, measured: Measurement) -> dict[str, Any] | None
 def _timing_note(measured: Measurement) -> str:
     if not measured.in_turns:
         return "baseline timed before the path, not in turns with it: both models do not fit into memory together"
+    if len(measured.seconds) == 1 and measured.resume and measured.resume["parts"] > 1:
+        return f"timed once, as the sum of what its parts took in {measured.resume['parts']} processes"
     return f"timed once: a round takes {measured.seconds[0]:.0f} s" if len(measured.seconds) == 1 else ""
 
 

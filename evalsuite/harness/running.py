@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +13,7 @@ from evalsuite.evaluation import Workload, answer, grade
 from evalsuite.harness import judging
 from evalsuite.harness.case import BaselineTimes, Case, Measurement
 from evalsuite.harness.plan import CannotRun, refuse_steps_down
+from evalsuite.harness.recalling import answers_key, from_facts, measured_facts, resume_facts
 from evalsuite.harness.record import REFERENCE, case_record, judged, not_judged
 from evalsuite.harness.session import SLOW_STRATEGIES, EvaluationSession, Reference
 from evalsuite.measure.memory import MemoryMeter
@@ -22,6 +23,7 @@ from evalsuite.types import Outcome
 
 if TYPE_CHECKING:
     from evalsuite.faithful import Verdict
+    from evalsuite.resume.journal import Journal
 
 WARM_UP_QUESTIONS = (8, 64, 512)
 """A few, then more as long as the few are quick: large batches are what a fast path is fast by."""
@@ -96,33 +98,76 @@ def _keep(
 
 def _measure(session: EvaluationSession, case: Case, benchmark: Benchmark) -> Measurement:
     """Run the path. No engine outlives this function, so that its model can make room for the next one."""
+    if session.results.journals.resumed and (played := _played_back(session, case, benchmark)) is not None:
+        return played
     in_turns = benchmark.enabled and not case.is_reference
     alone = in_turns and not session.fit_together(case.path.config, case.baseline.config)
     before = _baseline_alone(session, case) if alone else None
     with session.engine(case.path) as engine:
-        workload = session.workload(engine, case.task)
-        if case.path.strategy in SLOW_STRATEGIES or case.is_optimisation:
-            workload = session.sample(workload)
-        measured = Measurement(workload=workload)
-        answer_once = _first_round_recorded(session, case, engine, measured)
-        if not in_turns:
-            benchmark.pedantic(answer_once, setup=_nothing, rounds=1, warmup_rounds=0)
-        elif before is not None:
-            measured.baseline, measured.in_turns = before, False
-            _warmed_up(engine, case, measured)
-            benchmark.pedantic(answer_once, setup=_nothing, rounds=len(before.seconds), warmup_rounds=0)
-        else:
-            with session.engine(case.baseline) as baseline_engine:
-                expected = _warmed_up(engine, case, measured)
-                time_baseline = _baseline_timer(session, case, baseline_engine, measured.baseline, expected)
-                if case.is_optimisation:
-                    time_baseline()  # once for warming up
-                    measured.baseline.seconds.clear()
-                benchmark.pedantic(answer_once, setup=time_baseline, rounds=_rounds(session, expected), warmup_rounds=0)
-        measured.fallbacks = [*engine.loaded.report.fallbacks, *engine.fallbacks]
-        measured.load_report = engine.loaded.report.to_dict()
-        if benchmark.enabled:
-            measured.ceiling = session.ceiling(engine.loaded)
+        measured = Measurement(workload=_questions(session, case, engine))
+        key, stem = answers_key(engine, case.path, measured.workload), session.results.stem(case.name)
+        begun = session.results.journals.holds(stem, key)
+        with closing(session.results.journals.open(stem, key)) as journal:
+            answer_once = _first_round_recorded(session, case, engine, measured, journal)
+            if not in_turns:
+                benchmark.pedantic(answer_once, setup=_nothing, rounds=1, warmup_rounds=0)
+            elif before is not None:
+                measured.baseline, measured.in_turns = before, False
+                _warmed_up(engine, case, measured)
+                rounds = len(before.seconds)
+                _answer_untimed(measured, answer_once, begun and rounds > 1)
+                benchmark.pedantic(answer_once, setup=_nothing, rounds=rounds, warmup_rounds=0)
+            else:
+                with session.engine(case.baseline) as baseline_engine:
+                    expected = _warmed_up(engine, case, measured)
+                    time_baseline = _baseline_timer(session, case, baseline_engine, measured.baseline, expected)
+                    if case.is_optimisation:
+                        time_baseline()  # once for warming up
+                        measured.baseline.seconds.clear()
+                    rounds = _rounds(session, expected)
+                    _answer_untimed(measured, answer_once, begun and rounds > 1)
+                    benchmark.pedantic(answer_once, setup=time_baseline, rounds=rounds, warmup_rounds=0)
+            measured.fallbacks = [*engine.loaded.report.fallbacks, *engine.fallbacks]
+            measured.load_report = engine.loaded.report.to_dict()
+            measured.resume = resume_facts(session, case, journal, key, engine.recomputed_tokens)
+            if benchmark.enabled:
+                measured.ceiling = session.ceiling(engine.loaded)
+            journal.finish(measured_facts(measured, timed=benchmark.enabled))
+    return measured
+
+
+def _questions(session: EvaluationSession, case: Case, engine: TransformersEngine) -> Workload:
+    """What the case answers: slow strategies and optimisations a sample, the others everything."""
+    workload = session.workload(engine, case.task)
+    return session.sample(workload) if case.path.strategy in SLOW_STRATEGIES or case.is_optimisation else workload
+
+
+def _answer_untimed(measured: Measurement, answer_once: Callable[[], None], wanted: bool) -> None:
+    """Answer what an earlier process left, off the clock: a round of which a part is recalled is no clean timing."""
+    if wanted:
+        answer_once()
+        measured.seconds.clear()
+
+
+def _played_back(session: EvaluationSession, case: Case, benchmark: Benchmark) -> Measurement | None:
+    """The case as an earlier process measured it, with its times; None where none did, or where it did not time it."""
+    with session.engine(case.path) as engine:
+        workload = _questions(session, case, engine)
+        key, stem = answers_key(engine, case.path, workload), session.results.stem(case.name)
+        facts = session.results.journals.measured(stem, key)
+        if facts is None or (benchmark.enabled and not facts["timed"]):
+            return None
+        measured = from_facts(facts, workload)
+        with (
+            closing(session.results.journals.open(stem, key)) as journal,
+            _recorder(session, case, measured, journal) as record,
+            engine.keeping(journal),
+        ):
+            measured.outcomes = answer(engine, workload, case.path.strategy, on_outcome=record)
+        measured.resume = resume_facts(session, case, journal, key, engine.recomputed_tokens)
+    taken = iter(measured.seconds)
+    rounds = len(measured.seconds) if benchmark.enabled else 1
+    benchmark.pedantic(lambda: CLOCK.advance(next(taken)), setup=_nothing, rounds=rounds, warmup_rounds=0)
     return measured
 
 
@@ -138,14 +183,14 @@ def _baseline_alone(session: EvaluationSession, case: Case) -> BaselineTimes:
 
 
 def _first_round_recorded(
-    session: EvaluationSession, case: Case, engine: TransformersEngine, measured: Measurement
+    session: EvaluationSession, case: Case, engine: TransformersEngine, measured: Measurement, journal: Journal
 ) -> Callable[[], None]:
     """The function to time. Its first call writes and grades every answer, and counts the work, off the clock."""
     meter = MemoryMeter(str(engine.loaded.device))
     workload = measured.workload
 
     def answer_and_record() -> None:
-        with _recorder(session, case, measured) as record:
+        with _recorder(session, case, measured, journal) as record, engine.keeping(journal):
             with CLOCK.paused():
                 engine.reset_counters()
                 meter.reset()
@@ -153,21 +198,30 @@ def _first_round_recorded(
             measured.outcomes = answer(engine, workload, case.path.strategy, on_outcome=record)
             measured.seconds.append(CLOCK() - start)
             with CLOCK.paused():
-                measured.peak_memory = meter.peak(beside=session.pool.bytes_beside(case.path.config))
+                if not journal.batches_recalled:  # or the largest batch may have run in another process
+                    measured.peak_memory = meter.peak(beside=session.pool.bytes_beside(case.path.config))
                 measured.counters = engine.counters.to_dict()
                 measured.padding_share = engine.counters.padding_share
 
     def answer_once() -> None:
-        if not measured.seconds:
+        if not measured.outcomes:
             answer_and_record()
             return
+        if unmetered := measured.peak_memory is None:
+            with CLOCK.paused():
+                meter.reset()
         measured.seconds.append(_seconds(engine, workload, case.path.strategy))
+        if unmetered:
+            with CLOCK.paused():
+                measured.peak_memory = meter.peak(beside=session.pool.bytes_beside(case.path.config))
 
     return answer_once
 
 
 @contextmanager
-def _recorder(session: EvaluationSession, case: Case, measured: Measurement) -> Iterator[Callable[[Outcome], None]]:
+def _recorder(
+    session: EvaluationSession, case: Case, measured: Measurement, journal: Journal
+) -> Iterator[Callable[[Outcome], None]]:
     """The function that grades and writes one answer. Opening and closing the file is off the clock, too."""
     workload = measured.workload
     with ExitStack() as stack:
@@ -177,6 +231,8 @@ def _recorder(session: EvaluationSession, case: Case, measured: Measurement) -> 
             tick = stack.enter_context(session.progress.bar(case.name, len(workload)))
 
         def record(outcome: Outcome) -> None:
+            if journal.batches_run:
+                log.settle()
             graded = grade(workload, outcome)
             if not case.path.config.accuracy_is_meaningful:
                 graded = replace(graded, scores={})
@@ -187,6 +243,7 @@ def _recorder(session: EvaluationSession, case: Case, measured: Measurement) -> 
 
         try:
             yield record
+            log.settle()
         finally:
             with CLOCK.paused():
                 stack.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from evalsuite.evaluation import Workload, answer, prepare
 from evalsuite.harness.case import ExecutionPath
 from evalsuite.harness.options import SEED, SuiteOptions
 from evalsuite.harness.progress import Progress
+from evalsuite.harness.recalling import answers_hash, answers_key
 from evalsuite.harness.workers import Worker
 from evalsuite.judge.opening import open_judge
 from evalsuite.judge.types import Judge
@@ -176,9 +177,13 @@ class EvaluationSession:
     def reference(self, config: InferenceConfig, task: str) -> Reference:
         """The reference's answers to the sample, computed at most once per configuration and task."""
         if (config, task) not in self._references:
-            with self.engine(self.reference_path(config)) as engine:
+            path = self.reference_path(config)
+            with self.engine(path) as engine:
                 sample = self.sample(self.workload(engine, task))
-                with self.progress.bar(f"{task} reference", len(sample)) as tick:
+                with (
+                    self.progress.bar(f"{task} reference", len(sample)) as tick,
+                    self._recalled(engine, path, sample),
+                ):
                     start = CLOCK()
                     outcomes = answer(engine, sample, REFERENCE_STRATEGY, on_outcome=lambda _: tick())
                     self.keep_reference(config, task, Reference(outcomes=outcomes, seconds=CLOCK() - start))
@@ -218,7 +223,10 @@ class EvaluationSession:
             if self._runs_in_fp32(config):
                 self._scored[config, task] = _choices(reference)
             else:
-                with self._fp32_sample(config, task) as (engine, sample, tick):
+                with (
+                    self._fp32_sample(config, task) as (engine, path, sample, tick),
+                    self._recalled(engine, path, sample),
+                ):
                     exact = answer(engine, sample, REFERENCE_STRATEGY, on_outcome=lambda _: tick())
                 self._scored[config, task] = _choices(exact)
         return self._scored[config, task]
@@ -228,7 +236,10 @@ class EvaluationSession:
         if (config, task) not in self._forced:
             answers = list(_generations(self.reference(config, task).outcomes).values())
             forced = {}
-            with self._fp32_sample(config, task) as (engine, sample, tick):
+            with (
+                self._fp32_sample(config, task) as (engine, path, sample, tick),
+                self._recalled(engine, path, sample, along=answers_hash(answers)),
+            ):
                 for answered in engine.teacher_force(sample.prompts, answers):
                     forced[answered.id] = answered
                     tick()
@@ -238,12 +249,22 @@ class EvaluationSession:
     @contextmanager
     def _fp32_sample(
         self, config: InferenceConfig, task: str
-    ) -> Iterator[tuple[TransformersEngine, Workload, Callable[[], object]]]:
-        exact_config = config if self._runs_in_fp32(config) else fp32_config(config)
-        with self.engine(self.reference_path(exact_config)) as engine:
+    ) -> Iterator[tuple[TransformersEngine, ExecutionPath, Workload, Callable[[], object]]]:
+        path = self.reference_path(config if self._runs_in_fp32(config) else fp32_config(config))
+        with self.engine(path) as engine:
             sample = self.sample(self.workload(engine, task))
             with self.progress.bar(f"{task} reference in float32", len(sample)) as tick:
-                yield engine, sample, tick
+                yield engine, path, sample, tick
+
+    @contextmanager
+    def _recalled(
+        self, engine: TransformersEngine, path: ExecutionPath, sample: Workload, **more: object
+    ) -> Iterator[None]:
+        """Within, what an earlier process answered as a reference, or as a case of the reference, is recalled."""
+        key = answers_key(engine, path, sample, **more)
+        journal = self.results.journals.open(f"reference-{sample.task.name}", key, shared=True)
+        with closing(journal), engine.keeping(journal):
+            yield
 
     def _runs_in_fp32(self, config: InferenceConfig) -> bool:
         return bool(self.pool.get(config).report.got["dtype"] == "float32")

@@ -122,8 +122,21 @@ def _notes(record: Mapping[str, Any]) -> Iterable[str]:
             "(compilation, caches): before the timed rounds, and not in the speed-up"
         )
     yield from _excused_flips(record)
+    yield from _resumed(record)
     if record["speed_up"] and record["speed_up"]["note"] and "reference" not in record["speed_up"]["note"]:
         yield f"{record['case']}: {record['speed_up']['note']}"
+
+
+def _resumed(record: Mapping[str, Any]) -> Iterable[str]:
+    """What came from earlier processes, and why more did not."""
+    resume = record.get("resume")
+    if resume and resume["batches_recalled"]:
+        yield (
+            f"{record['case']}: {resume['batches_recalled']:,} batches recalled from earlier processes, "
+            f"{resume['batches_run']:,} run"
+        )
+    if resume and resume["not_used"]:
+        yield f"{record['case']}: answers of an earlier process are not used: {resume['not_used']}"
 
 
 def _excused_flips(record: Mapping[str, Any]) -> Iterable[str]:

@@ -2,7 +2,7 @@
 
     RUN/journal/test_mmlu-padded.3f9c0d1e2a4b.jsonl      the name of the case, and the digest of its key
         {"journal": 1, "key": {...}}                     what the answers depend on
-        {"part": {"pid": ..., "host": ..., "started": ...}}          a process began to write
+        {"part": {"pid": ..., "host": ..., "started": ...}}          a process begins to run batches
         {"begin": {"tokens_that_fit": null}}             the bound on batches in force when the first one was cut
         {"b": "9a...", "s": 0.021, "c": {...}, "r": [...]}           a batch: digest, seconds, work counters, results
         {"b": "77...", "s": 0.4, "c": {...}, "failure": "..."}       one that did not fit into memory, and was split
@@ -60,7 +60,8 @@ class Journal:
         self._kept: dict[str, deque[dict[str, Any]]] = {}
         self._begin: dict[str, Any] | None = None
         self._began = False
-        self.parts = 1
+        self.parts = 0
+        """How many processes ran batches of it."""
         for file in recall_from:
             for line in read_lines(file):
                 self._take_in(line)
@@ -69,8 +70,6 @@ class Journal:
         self._file = LineFile(path)
         if self._file.is_empty:
             self._write({"journal": FORMAT, "key": dict(key.parts)})
-        started = datetime.now(UTC).isoformat(timespec="seconds")
-        self._write({"part": {"pid": os.getpid(), "host": socket.gethostname(), "started": started}})
         self._read_at = CLOCK()
 
     def begin(self, tokens_that_fit: int | None) -> int | None:
@@ -109,6 +108,8 @@ class Journal:
         """Write a batch that this process ran; it survives the process when this returns."""
         seconds = CLOCK() - self._read_at
         with CLOCK.paused():
+            if not self.batches_run:
+                self._sign()
             self.batches_run += 1
             counters = {name: count for name, count in kept.counters.to_dict().items() if count}
             line: dict[str, Any] = {"b": batch_digest(batch), "s": seconds, "c": counters}
@@ -126,6 +127,11 @@ class Journal:
     def close(self) -> None:
         """On disk, power loss included, when this returns."""
         self._file.close()
+
+    def _sign(self) -> None:
+        self.parts += 1
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._write({"part": {"pid": os.getpid(), "host": socket.gethostname(), "started": started}})
 
     def _take_in(self, line: dict[str, Any]) -> None:
         if "b" in line:
