@@ -103,7 +103,8 @@ def _pooled(case: SideCase, logs: Side) -> SideCase:
     """The logs that share a prompt with `case`, as one case: the harness has one a subject. All, where none does."""
     asked = {answered.prompt_hash for answered in case.read()}
     sharing = [log for log in logs.cases.values() if any(q.prompt_hash in asked for q in log.read())]
-    chosen = sharing or list(logs.cases.values())
+    # Of a task logged once a filter, the first: the same answers read in other ways are no other questions.
+    chosen = list({log.task: log for log in reversed(sharing or list(logs.cases.values()))}.values())[::-1]
     first = chosen[0]
     name = first.name if len(chosen) == 1 else f"{first.name} and {len(chosen) - 1} more"
     questions = tuple(question for log in chosen for question in log.read())

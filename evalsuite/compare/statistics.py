@@ -79,18 +79,16 @@ def tango_interval(won: int, lost: int, questions: int) -> tuple[float, float]:
     Tango, Statistics in Medicine 17 (1998), 891-908: all differences that the score test does not reject. It has a
     width even where nothing changed, and keeps its coverage with few discordant pairs.
     """
-    if (won, lost) > (lost, won):  # solved for one order, so that swapping the sides negates it to the last bit
-        low, high = tango_interval(lost, won, questions)
-        return -high, -low
-    return _where(Z, won, lost, questions), _where(-Z, won, lost, questions)
+    # The upper end as the other order's lower one, so that swapping the sides negates both to the last bit.
+    return _lower_end(won, lost, questions), -_lower_end(lost, won, questions)
 
 
-def _where(z: float, won: int, lost: int, questions: int) -> float:
-    """The difference at which the score statistic, which falls as the difference grows, is `z`; by bisection."""
+def _lower_end(won: int, lost: int, questions: int) -> float:
+    """The difference at which the score statistic, which falls as the difference grows, is `Z`; by bisection."""
     low, high = -1.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2
-        if _score(middle, won, lost, questions) > z:
+        if _score(middle, won, lost, questions) > Z:
             low = middle
         else:
             high = middle

@@ -121,10 +121,10 @@ def _plot(title: str, lines: Mapping[str, Sequence[Score]], *, intervals: bool) 
         legend_at_bottom=True,
         legend_at_bottom_columns=1,
         truncate_legend=-1,
-        show_x_guides=True,
         x_value_formatter=lambda step: f"{step:,.0f}",
         value_formatter=lambda value: f"{value:.3f}",
         dots_size=4,
+        **({"style": pygal.style.Style(colors=("#d62728", "#8c8c8c", "#8c8c8c"))} if intervals else {}),
     )
     for name, scores in lines.items():
         chart.add(name, [{"value": (s.done.step, s.value), "label": s.done.name} for s in scores])
