@@ -24,10 +24,15 @@
     return made;
   }
 
+  // Text of data or models in a line of ours: it may write from right to left and cannot turn ours around.
+  const quoted = (text) => make("bdi", {}, text);
+
   async function unpack() {
     if (typeof DecompressionStream === "undefined") throw new Error("this browser is too old to unpack them");
-    const bytes = Uint8Array.from(atob(holder.textContent), (character) => character.charCodeAt(0));
+    const characters = atob(holder.textContent);
     holder.remove();
+    const bytes = new Uint8Array(characters.length);
+    for (let place = 0; place < bytes.length; place++) bytes[place] = characters.charCodeAt(place);
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     return JSON.parse(await new Response(stream).text());
   }
@@ -72,7 +77,7 @@
     const shown = found.slice(first, first + PAGE);
     const all = data.questions.length.toLocaleString("en");
     const count = found.length.toLocaleString("en");
-    const range = shown.length ? `, ${(first + 1).toLocaleString("en")} to ${(first + shown.length).toLocaleString("en")} shown` : "";
+    const range = found.length > PAGE ? `, ${(first + 1).toLocaleString("en")} to ${(first + shown.length).toLocaleString("en")} shown` : "";
     at("count").textContent = `${count} of ${all} questions${range}`;
     at("list").replaceChildren(...shown.map((index) => entry(data.questions[index])));
     const pages = Math.ceil(found.length / PAGE);
@@ -99,7 +104,7 @@
     const summary = make("summary", {},
       badge(answers),
       make("span", { class: "id" }, question[ID] + differ),
-      make("span", { class: "said" }, said, make("span", { class: "gold" }, gold)));
+      make("span", { class: "said" }, quoted(said), make("bdi", { class: "gold" }, gold)));
     const made = make("details", {}, summary);
     made.addEventListener("toggle", () => {
       if (made.open && made.children.length === 1) made.append(inside(question));
@@ -137,7 +142,7 @@
   function answerTable(question) {
     const rows = question[ANSWERS].map((answer) => make("tr", {},
       make("th", { scope: "row" }, answer[CASES].map((number) => data.cases[number]).join(", ")),
-      make("td", { class: "text" }, answer[PREDICTION] || "(nothing)", rawText(answer)),
+      make("td", { class: "text" }, quoted(answer[PREDICTION] || "(nothing)"), rawText(answer)),
       make("td", { class: "text" }, badge([answer]), " ", metrics(answer)),
       make("td", { class: "text" }, likelihoods(question, answer), judged(answer), flipped(question, answer))));
     const head = ["cases", "answer", "grade", ""].map((words) => make("th", { scope: "col" }, words));
@@ -148,7 +153,7 @@
   const number = (value) => (typeof value === "number" ? String(Math.round(value * 1000) / 1000) : String(value));
 
   function rawText(answer) {
-    return answer[TEXT] === null ? null : make("div", { class: "note" }, `written: ${answer[TEXT]}`);
+    return answer[TEXT] === null ? null : make("div", { class: "note" }, "written: ", quoted(answer[TEXT]));
   }
 
   function metrics(answer) {
@@ -167,8 +172,8 @@
   function judged(answer) {
     if (answer[JUDGE] === null) return "";
     const [grade, problem, reply] = answer[JUDGE];
-    const words = grade === null ? `judge: no grade (${problem})` : `judge: ${number(grade)}`;
-    return make("div", {}, reply ? `${words}, said “${reply}”` : words);
+    const words = grade === null ? ["judge: no grade (", quoted(problem), ")"] : [`judge: ${number(grade)}`];
+    return make("div", {}, ...words, ...(reply ? [", said “", quoted(reply), "”"] : []));
   }
 
   function flipped(question, answer) {
@@ -176,7 +181,8 @@
     return make("div", {}, ...flips.map(([chosen, reference, path, margin, excused]) => {
       const distance = margin === null ? "no margin" : `margin ${number(margin)} nats`;
       const verdict = excused ? "below noise" : "changed";
-      return make("div", {}, `${data.cases[chosen]}: ${verdict}, “${reference}” became “${path}”, ${distance}`);
+      const change = ["“", quoted(reference), "” became “", quoted(path), "”"];
+      return make("div", {}, `${data.cases[chosen]}: ${verdict}, ${distance}, `, ...change);
     }));
   }
 

@@ -164,12 +164,13 @@ def percent(value: float) -> str:
 
 def _series(number: int, places: Sequence[float], heights: Sequence[int | None]) -> list[Html]:
     kind = f"series-{number % 5}"
-    points = [(x, y) for x, y in zip(places, heights, strict=True) if y is not None]
+    points = list(zip(places, heights, strict=True))
     lines = [
-        element("line", x1=percent(a), y1=b, x2=percent(c), y2=d, class_=f"line {kind}")
-        for (a, b), (c, d) in pairwise(points)
+        element("line", x1=percent(x), y1=y, x2=percent(next_x), y2=next_y, class_=f"line {kind}")
+        for (x, y), (next_x, next_y) in pairwise(points)
+        if y is not None and next_y is not None
     ]
-    return lines + [mark(x, SERIES[number % 5], kind, y) for x, y in points]
+    return lines + [mark(x, SERIES[number % 5], kind, y) for x, y in points if y is not None]
 
 
 def _svg(title: str, height: int, *parts: Html) -> Html:

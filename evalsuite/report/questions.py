@@ -25,7 +25,7 @@ from evalsuite.report.saved import Shown, ShownCase
 
 SHORTEST_OPENING = 40
 """Characters. What is shared by less is not worth a name."""
-COMPRESSION = 6
+COMPRESSION = 3
 LOGPROB_DIGITS = 3
 
 
@@ -39,7 +39,7 @@ class Question:
     prompt: str | None
     continuations: Sequence[str] = ()
     gold: Sequence[str] | None
-    answers: dict[str, tuple[list[int], list[Any]]] = field(default_factory=dict)
+    answers: dict[tuple[Any, ...], tuple[list[int], list[Any]]] = field(default_factory=dict)
     """What tells answers apart, to the cases that gave one and the answer."""
     flips: list[list[Any]] = field(default_factory=list)
 
@@ -114,12 +114,19 @@ def _add_case(
                 gold=line["gold"],
             )
         question = questions[key]
-        answer = _answer(line)
-        alike = json.dumps([*answer[:3], *answer[4:]])  # log-probabilities differ in their last digits
-        question.answers.setdefault(alike, ([], answer))[0].append(number)
+        alike = _alike(line)
+        if alike not in question.answers:
+            question.answers[alike] = [], _answer(line)
+        question.answers[alike][0].append(number)
         if flip := flips.get(line["id"]):
             margin, excused = flip["margin"], flip["excused"]
             question.flips.append([number, flip["reference"], flip["path"], margin, excused])
+
+
+def _alike(line: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What tells answers apart. Log-probabilities do not: they differ in their last digits."""
+    judged = line.get("judge"), line.get("judge_problem"), line.get("judge_reply")
+    return (line["prediction"], line.get("text"), line["score"], *line["scores"].items(), *judged)
 
 
 def _answer(line: Mapping[str, Any]) -> list[Any]:

@@ -1,0 +1,71 @@
+"""`evalsuite report` on a real run of nano, and the histogram that pytest-benchmark draws beside it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evalsuite.cli import USAGE_ERROR, main
+from tests.report.making import varied_run
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def nano_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `results/`, one run of two cases in it, and `histogram.svg`."""
+    folder = tmp_path_factory.mktemp("nano")
+    chosen = ["-k", "test_mmlu and (unbatched or padded)", "--limit", "10", "-p", "no:cacheprovider"]
+    kept = ["--results", str(folder / "results"), f"--benchmark-histogram={folder / 'histogram'}"]
+    # Of the run that these tests are part of: they would make the inner run think that it is a worker.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    command = [sys.executable, "-m", "pytest", "benchmarks/test_mmlu.py", *chosen, *kept]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_a_real_run_becomes_one_page_with_its_prompts(nano_run, tmp_path, capsys):
+    output = tmp_path / "report.html"
+    assert main(["report", str(nano_run / "results"), "-o", str(output)]) == 0
+    page = output.read_text(encoding="utf-8")
+    assert f"{output}: " in capsys.readouterr().out
+    assert "test_mmlu[padded]" in page
+    assert "Unpacking 10 questions" in page
+    assert "prompts is not on this page" not in page
+    assert "no ceiling" not in page
+
+
+def test_the_histogram_of_pytest_benchmark_still_comes(nano_run):
+    (histogram,) = nano_run.glob("histogram*.svg")
+    assert "<svg" in histogram.read_text(encoding="utf-8")
+
+
+def test_without_a_run_the_newest_of_the_default_folder_is_shown(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    varied_run(tmp_path / ".evalsuite")
+    assert main(["report"]) == 0
+    assert "test_batch_size[8]" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_prompts_are_left_out_on_request(tmp_path):
+    output = tmp_path / "report.html"
+    assert main(["report", str(varied_run(tmp_path)), "-o", str(output), "--without-prompts"]) == 0
+    assert "The text of 4 prompts is not on this page." in output.read_text(encoding="utf-8")
+
+
+def test_what_is_no_run_and_what_cannot_be_written_are_usage_errors(tmp_path, capsys):
+    assert main(["report", str(tmp_path / "gone")]) == USAGE_ERROR
+    assert "expected a run's folder" in capsys.readouterr().err
+    run = varied_run(tmp_path)
+    assert main(["report", str(run), "-o", str(tmp_path / "gone" / "x.html")]) == USAGE_ERROR
+    assert "choose another with -o FILE" in capsys.readouterr().err
+
+
+def test_the_command_starts_without_torch():
+    code = "import sys, evalsuite.commands.report; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
