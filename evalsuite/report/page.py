@@ -14,13 +14,13 @@ from typing import Any
 
 from evalsuite.report.conditions import conditions_section, judge_section, loading_section
 from evalsuite.report.history import history_section, when
-from evalsuite.report.html import Html, element
+from evalsuite.report.html import Child, Html, element
 from evalsuite.report.numbers import number, plural, ratio
 from evalsuite.report.questions import pack, read_questions
 from evalsuite.report.saved import Shown, ShownCase, model_name
 from evalsuite.report.scores import scores_section
 from evalsuite.report.speed import is_optimisation, speed_section
-from evalsuite.report.tables import facts, note, section
+from evalsuite.report.tables import badge, facts, note, section
 from evalsuite.report.verdicts import flips, verdict_kind, verdicts_section
 from evalsuite.report.work import memory_section, roofline_section, tokens_section
 
@@ -85,11 +85,16 @@ def _header(shown: Shown) -> Html:
     )
 
 
-def _in_short(shown: Shown) -> list[tuple[str, str]]:
+def _in_short(shown: Shown) -> list[tuple[str, Child]]:
     judged = [verdict_kind(case.record) for case in shown.cases]
     paths = [kind for kind in judged if kind != "reference"]
     found = sum(len(flips(case.record)) for case in shown.cases)
-    faithful = f"{paths.count('faithful')} of {len(paths)}" + (f", {plural(found, 'flip')}" if found else "")
+    faithful: list[Child] = [
+        f"{paths.count('faithful')} of {len(paths)}",
+        f", {plural(found, 'flip')}" if found else None,
+    ]
+    if changed := paths.count("unfaithful"):
+        faithful += [" ", badge("unfaithful", f"{changed:,} not faithful")]
     fastest = max(
         (case for case in shown.cases if verdict_kind(case.record) == "faithful" and _is_timed_strategy(case)),
         key=lambda case: case.record["speed_up"]["ratio"],

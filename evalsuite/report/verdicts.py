@@ -92,13 +92,17 @@ def _flips(case: ShownCase) -> Html:
         Column(name="", kind="text"),
     ]
     title = f"{case.label}: {plural(len(found), 'flip')}"
-    return folded(title, table(title, columns, _flip_rows(found)), open_=len(found) <= OPEN_FLIPS)
+    return folded(
+        title,
+        table(title, columns, _flip_rows(found, linked=case.case.answers is not None)),
+        open_=len(found) <= OPEN_FLIPS,
+    )
 
 
-def _flip_rows(found: Iterable[Mapping[str, Any]]) -> Iterable[list[Child]]:
+def _flip_rows(found: Iterable[Mapping[str, Any]], *, linked: bool) -> Iterable[list[Child]]:
     for flip in found:
         yield [
-            element("a", flip["id"], href="#questions", data_find=flip["id"]),
+            element("a", flip["id"], href="#questions", data_find=flip["id"]) if linked else flip["id"],
             flip["reference"],
             flip["path"],
             "none: rounding cannot do this" if flip["margin"] is None else _nats(flip["margin"]),

@@ -94,7 +94,7 @@ def roofline_section(shown: Shown) -> Html:
         note(f"{without} of {len(rates)} records hold no ceiling: for these, the rate alone is shown.")
         if without
         else None,
-        legend((("circle", "score", "rate"), ("bar", "one", "ceiling"))),
+        legend((("circle", "score", "rate"), ("bar", "one", "ceiling"))) if ceilings else None,
         table("Time against the roofline", columns, rows),
     )
 

@@ -101,6 +101,12 @@ def test_a_verdict_has_its_shape_in_the_speed_ups_and_its_words(tmp_path, found,
     assert words.removeprefix("✓ ") in section(page, "verdicts")
 
 
+def test_the_head_of_the_page_says_that_a_path_is_not_faithful(tmp_path):
+    head = re.search(r"<header>.*?</header>", page_with(tmp_path, verdict=verdict(4, faithful=False)), re.DOTALL)[0]
+    assert "0 of 1" in head
+    assert "1 not faithful" in head
+
+
 def test_every_flip_stands_with_its_margin_the_unexcused_first(tmp_path):
     found = [
         flip("q/1", margin=0.012, excused=True),
