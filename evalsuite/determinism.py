@@ -8,6 +8,8 @@ It holds for one GPU model, one torch and Triton release and one token budget. `
 
 from __future__ import annotations
 
+from typing import Any
+
 from evalsuite.errors import EvalsuiteError
 
 ALONE = frozenset({"unbatched", "per_question"})
@@ -28,3 +30,11 @@ def why_not(strategy: str, device: str) -> str | None:
     if strategy == "packed":
         return f"kernels of {kind} round by the shape of their input"
     return f"{strategy} computes a request in a batch whose shape depends on the others"
+
+
+def has_experts(config: Any) -> bool:
+    """Whether a transformers configuration is of a mixture of experts: how many tokens come to an expert, and so the
+    shape of its matrix products, depends on what else is in the batch."""
+    text = config.get_text_config()
+    names = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts", "num_moe_experts")
+    return any((getattr(text, name, None) or 0) > 1 for name in names)

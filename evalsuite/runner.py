@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import torch
 
 from evalsuite.config import ExecutionOptions
+from evalsuite.determinism import NotDeterministic
 from evalsuite.errors import RequestError
 from evalsuite.loading import drop_compile
 from evalsuite.measure.counters import ModelShape, WorkCounters
@@ -273,6 +274,8 @@ class ModelRunner:
     def _drop_compile(self, reason: str) -> bool:
         if self.loaded.report.got["torch_compile"] != "on":
             return False
+        if self.options.deterministic:
+            raise NotDeterministic(f"the compiled forward failed: {reason}")
         drop_compile(self.loaded, reason)
         return True
 
@@ -298,18 +301,30 @@ def context_window(model: Any) -> int | None:
 def model_shape(model: Any) -> ModelShape:
     """Read the figures that cost formulas need off a transformers model."""
     config = model.config.get_text_config()
-    heads = config.num_attention_heads
+    widths = [_attention_widths(layer) for layer in _layer_configs(config)]
     embeddings = {id(m.weight): m.weight for m in (model.get_input_embeddings(), model.get_output_embeddings()) if m}
     return ModelShape(
-        layers=config.num_hidden_layers,
-        heads=heads,
-        kv_heads=getattr(config, "num_key_value_heads", None) or heads,
-        head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
+        query_width=sum(query for query, _ in widths),
+        kv_width=sum(kv for _, kv in widths),
         hidden=config.hidden_size,
         vocab=config.vocab_size,
         body_parameters=sum(p.numel() for p in model.parameters()) - sum(w.numel() for w in embeddings.values()),
         bytes_per_value=model.dtype.itemsize,
     )
+
+
+def _layer_configs(config: Any) -> list[Any]:
+    """One configuration a layer: transformers keeps them apart where layers differ in width, as Gemma 4's do."""
+    if getattr(config, "is_heterogeneous", False):
+        return list(config.per_layer_config)
+    return [config] * config.num_hidden_layers
+
+
+def _attention_widths(config: Any) -> tuple[int, int]:
+    """Query heads and key heads of one layer, each times the dimension of a head."""
+    heads = config.num_attention_heads
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
+    return heads * head_dim, (getattr(config, "num_key_value_heads", None) or heads) * head_dim
 
 
 def _halves(batch: Sequence[Item]) -> list[Sequence[Item]]:

@@ -6,8 +6,7 @@ little beside the work in it, this is the quick way too: a dense mask over the p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
@@ -23,6 +22,8 @@ class SegmentAttention:
     spans: tuple[tuple[int, int, torch.Tensor], ...]
     """(start, ancestors, indices of the branch [ancestors + own], int64 on the device), one a segment. Indices count
     from the first token that was carried in."""
+    masks: dict[tuple[int, int, int | None], torch.Tensor] = field(default_factory=dict)
+    """By (own tokens, branch, window): every layer asks for the same ones."""
 
     def __call__(
         self,
@@ -49,9 +50,39 @@ class SegmentAttention:
                 keys, values = key[:, start:end], value[:, start:end]
             if group > 1:
                 keys, values = keys.repeat_interleave(group, 0), values.repeat_interleave(group, 0)
-            attended = _attention(query[None, :, start:end], keys[None], values[None], scale, softcap, window)
+            attended = self._attention(query[None, :, start:end], keys[None], values[None], scale, softcap, window)
             out[start:end] = attended[0].transpose(0, 1)
         return out
+
+    def _attention(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        scale: float,
+        softcap: float | None,
+        window: int | None,
+    ) -> torch.Tensor:
+        own, branch = query.shape[2], key.shape[2]
+        if softcap is not None:  # which no kernel of torch takes
+            scores = query.float() @ key.float().transpose(-1, -2) * scale  # [1, heads, own, branch]
+            scores = softcap * torch.tanh(scores / softcap)
+            weights = scores.masked_fill(~self._seen(own, branch, window, query.device), float("-inf")).softmax(-1)
+            return (weights @ value.float()).to(value.dtype)
+        if own == branch and (window is None or window >= branch):  # plain causality: kernels know that case
+            return scaled_dot_product_attention(query, key, value, is_causal=own > 1, scale=scale)
+        seen = self._seen(own, branch, window, query.device)
+        return scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=scale)
+
+    def _seen(self, own: int, branch: int, window: int | None, device: torch.device) -> torch.Tensor:
+        """[own, branch]: which keys of a branch each of its last `own` positions sees."""
+        key = own, branch, window
+        if key not in self.masks:
+            queries = torch.arange(branch - own, branch, device=device)[:, None]
+            keys = torch.arange(branch, device=device)[None]
+            seen = keys <= queries
+            self.masks[key] = seen if window is None else seen & (queries - keys < window)
+        return self.masks[key]
 
 
 def segment_attention(pack: Pack, device: torch.device) -> SegmentAttention:
@@ -61,32 +92,3 @@ def segment_attention(pack: Pack, device: torch.device) -> SegmentAttention:
         branch = torch.from_numpy(pack.branch_indices(segment) + pack.carried).to(device, torch.int64)
         spans.append((start, before, branch))
     return SegmentAttention(tuple(spans))
-
-
-def _attention(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    scale: float,
-    softcap: float | None,
-    window: int | None,
-) -> torch.Tensor:
-    own, branch = query.shape[2], key.shape[2]
-    if softcap is not None:  # which no kernel of torch takes
-        scores = query.float() @ key.float().transpose(-1, -2) * scale  # [1, heads, own, branch]
-        scores = softcap * torch.tanh(scores / softcap)
-        weights = scores.masked_fill(~_seen(own, branch, window, query.device), float("-inf")).softmax(-1)
-        return (weights @ value.float()).to(value.dtype)
-    if own == branch and (window is None or window >= branch):  # plain causality: kernels know that case
-        return scaled_dot_product_attention(query, key, value, is_causal=own > 1, scale=scale)
-    seen = _seen(own, branch, window, query.device)
-    return scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=scale)
-
-
-@lru_cache(maxsize=512)
-def _seen(own: int, branch: int, window: int | None, device: torch.device) -> torch.Tensor:
-    """[own, branch]: which keys of a branch each of its last `own` positions sees."""
-    queries = torch.arange(branch - own, branch, device=device)[:, None]
-    keys = torch.arange(branch, device=device)[None]
-    seen = keys <= queries
-    return seen if window is None else seen & (queries - keys < window)

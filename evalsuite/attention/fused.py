@@ -12,7 +12,7 @@ share a tile: short segments then fill it, and keys are loaded once for all of t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -37,13 +37,12 @@ _LOG2E = 1.4426950408889634
 class FusedAttention:
     """`Attend` over one pack."""
 
-    tiles: torch.Tensor
-    """[tiles, 5], int32 on the device: first query, queries, position of the first, ancestors, list of ancestors."""
+    pack: Pack
     path: torch.Tensor
     """Pack indices of ancestors, int32 on the device."""
-    used: int
-    rows: int
-    """Of a tile."""
+    tiles: dict[int, torch.Tensor] = field(default_factory=dict)
+    """By how many query heads share a key head, which layers may differ in: [tiles, 5], int32 on the device: first
+    query, queries, position of the first, ancestors, list of ancestors."""
 
     def __call__(
         self,
@@ -63,16 +62,18 @@ class FusedAttention:
         if max(query.numel(), kept_key.numel()) > MOST_ELEMENTS:
             raise NoTreeAttention(f"{query.numel():,} numbers in a pack's queries; use a smaller --token-budget")
         out = query.new_empty(tokens, heads, value_dim)
-        out[self.used :].zero_()  # the padding: nobody reads it, but no NaN may stand there
+        out[self.pack.used :].zero_()  # the padding: nobody reads it, but no NaN may stand there
         group = heads // key.shape[0]
-        _tree_attention[(len(self.tiles), key.shape[0])](
+        rows = max(TILE_ROWS, triton.next_power_of_2(group))
+        tiles = self._tiles_for(group, rows // group)
+        _tree_attention[(len(tiles), key.shape[0])](
             query,
             key,
             value,
             kept_key,
             kept_value,
             out,
-            self.tiles,
+            tiles,
             self.path,
             *query.stride()[:2],
             *key.stride()[:2],
@@ -90,8 +91,8 @@ class FusedAttention:
             DIM_PADDED=max(16, triton.next_power_of_2(dim)),
             VALUE_DIM_PADDED=max(16, triton.next_power_of_2(value_dim)),
             GROUP=group,
-            TOKENS=self.rows // group,
-            ROWS=self.rows,
+            TOKENS=rows // group,
+            ROWS=rows,
             KEYS=BLOCK_KEYS,
             PRECISION="ieee" if query.dtype == torch.float32 else "tf32",
             num_warps=WARPS,
@@ -99,16 +100,16 @@ class FusedAttention:
         )
         return out
 
+    def _tiles_for(self, group: int, tokens: int) -> torch.Tensor:
+        if group not in self.tiles:
+            self.tiles[group] = _to_device(_tiles(self.pack, tokens), self.path.device)
+        return self.tiles[group]
 
-def fused_attention(pack: Pack, device: torch.device, *, group: int) -> FusedAttention:
-    """The tables of a pack on a device; `group` query heads share a key head."""
-    rows = max(TILE_ROWS, triton.next_power_of_2(group))
-    return FusedAttention(
-        tiles=_to_device(_tiles(pack, rows // group), device),
-        path=_to_device(pack.path if len(pack.path) else np.zeros(1, dtype=np.int32), device),
-        used=pack.used,
-        rows=rows,
-    )
+
+def fused_attention(pack: Pack, device: torch.device) -> FusedAttention:
+    """The tables of a pack on a device."""
+    path = pack.path if len(pack.path) else np.zeros(1, dtype=np.int32)
+    return FusedAttention(pack=pack, path=_to_device(path, device))
 
 
 def _tiles(pack: Pack, size: int) -> npt.NDArray[np.int32]:

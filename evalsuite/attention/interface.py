@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -90,7 +91,8 @@ class TreePass:
         return self.attend(query, key, value, kept, scale=scale, softcap=softcap or None, window=window or None)
 
 
-_current: TreePass | None = None
+_current: ContextVar[TreePass | None] = ContextVar("tree_pass", default=None)
+"""Of this thread: engines on other models may run in others."""
 
 
 def refusal(model: Any) -> str | None:
@@ -108,37 +110,39 @@ def refusal(model: Any) -> str | None:
     return None
 
 
-@contextmanager
-def tree_attention(model: Any) -> Iterator[None]:
-    """Within, the model takes its attention from here; each forward must run inside `tree_pass`."""
-    configs = {id(m.config): m.config for m in model.modules() if hasattr(m, "config")}
-    before = {key: config._attn_implementation for key, config in configs.items()}
-    for config in configs.values():
-        config._attn_implementation = NAME
-    try:
-        yield
-    finally:
-        for key, config in configs.items():
-            config._attn_implementation = before[key]
+def attention_configs(model: Any) -> list[Any]:
+    """The configurations that a model's modules read the name of their attention from."""
+    return list({id(module.config): module.config for module in model.modules() if hasattr(module, "config")}.values())
 
 
 @contextmanager
-def tree_pass(model: Any, pack: Pack, attend: Attend, kept: Sequence[Kept] = ()) -> Iterator[TreePass]:
-    """Within, one forward runs on `pack`; `handed_on` then holds what the next pack is handed.
+def tree_pass(
+    model: Any, configs: Sequence[Any], pack: Pack, attend: Attend, kept: Sequence[Kept] = ()
+) -> Iterator[TreePass]:
+    """Within, one forward of the model runs on `pack`; `handed_on` then holds what the next pack is handed.
+
+    The model takes its attention from here meanwhile. Outside of it nothing about the model is changed.
+
+    Args:
+        configs: `attention_configs(model)`.
 
     Raises:
         NoTreeAttention: not every layer of the model attended, or one whose window should slide did not say so.
     """
-    global _current
     config = model.config.get_text_config()
     again = int((pack.carry < 0).sum())
     carry = torch.from_numpy(pack.carry[again:]).to(model.device, torch.int64)
     run = TreePass(attend=attend, kept=kept, carry=carry, carried_again=again)
-    _current = run
+    before = [config._attn_implementation for config in configs]
+    token = _current.set(run)
     try:
+        for config_ in configs:
+            config_._attn_implementation = NAME
         yield run
     finally:
-        _current = None
+        _current.reset(token)
+        for config_, name in zip(configs, before, strict=True):
+            config_._attn_implementation = name
     if run.layers != config.num_hidden_layers:
         raise NoTreeAttention(f"{run.layers} of {config.num_hidden_layers} layers took their attention from here")
     sliding = list(getattr(config, "layer_types", None) or ()).count("sliding_attention")
@@ -171,9 +175,10 @@ def attention_forward(
 def _attend(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, softcap: float, window: int
 ) -> torch.Tensor:
-    if _current is None:
+    run = _current.get()
+    if run is None:
         raise NoTreeAttention("a forward outside a pack")
-    return _current.run_layer(query[0], key[0], value[0], scale, softcap, window)[None]
+    return run.run_layer(query[0], key[0], value[0], scale, softcap, window)[None]
 
 
 # One opaque call in a compiled graph: which pack it is for is not the graph's business, so one graph serves all packs.

@@ -11,6 +11,8 @@ from evalsuite.config import DTYPES, ExecutionOptions, InferenceConfig
 from evalsuite.selftest import against, companies, compare, draw_requests, scores_by_id, summary_rows
 
 DEFAULT_MODEL = "shape:qwen3-0.6b"
+MOST_TOKENS, ROOM_FOR_CHOICES = 1_500, 8
+"""Of a request's context, and kept free for its choices."""
 TOKENS_PER_VOCABULARY = 0.9
 """Of the vocabulary: its end often holds special tokens."""
 
@@ -30,11 +32,13 @@ def run(arguments: argparse.Namespace) -> int:
     from evalsuite.engines.transformers import TransformersEngine
     from evalsuite.harness.table import aligned
     from evalsuite.loading import load
+    from evalsuite.runner import context_window
 
     loaded = load(InferenceConfig(model=arguments.model, dtype=arguments.dtype, device=arguments.device))
     options = ExecutionOptions(token_budget=arguments.token_budget, deterministic=True)
     vocabulary = int(loaded.model.config.get_text_config().vocab_size * TOKENS_PER_VOCABULARY)
-    requests = draw_requests(arguments.requests, vocabulary=vocabulary, seed=arguments.seed)
+    window = min(MOST_TOKENS, (context_window(loaded.model) or MOST_TOKENS) - ROOM_FOR_CHOICES)
+    requests = draw_requests(arguments.requests, vocabulary=vocabulary, seed=arguments.seed, window=window)
     asked = companies([request.id for request in requests], seed=arguments.seed, alone=arguments.alone)
     with TransformersEngine(loaded, options) as engine:
         found = list(compare(engine, requests, asked))

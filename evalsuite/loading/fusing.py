@@ -15,9 +15,11 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-_COMPILED: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()
-"""A model's compiled forwards, for as long as there is the model: other wrappers would compile again. They hold its
-layers and not itself, and it stays as its owner knows it, so that it can be copied and pickled."""
+_COMPILED: WeakKeyDictionary[Any, tuple[list[Any], list[Any]]] = WeakKeyDictionary()
+"""A model's layers and their compiled forwards, for as long as there is the model: other wrappers would compile again.
+They hold its layers and not itself, and it stays as its owner knows it, so that it can be copied and pickled."""
+_FAILED: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+"""Models whose layers did not compile, and why: they are not tried again."""
 RECOMPILE_LIMIT = 64
 """Shapes, dtypes and models that one process compiles the same code for; torch's own 8 would be met in one session."""
 
@@ -28,24 +30,42 @@ def decoder_layers(model: Any) -> list[Any]:
     return [module for module in model.modules() if type(module).__name__ in names]
 
 
+def give_up_fusing(model: Any, reason: str) -> None:
+    """Run the layers as they are from now on."""
+    _FAILED[model] = reason
+
+
+def fusing_failure(model: Any) -> str | None:
+    """Why the layers are not compiled; None where they are, or have not been tried."""
+    return _FAILED.get(model)
+
+
 @contextmanager
-def fused_layers(model: Any) -> Iterator[bool]:
-    """Within, each decoder layer runs compiled; whether there was any to compile. Other shapes compile anew."""
-    layers = decoder_layers(model)
-    if model not in _COMPILED:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of torch's own parts, as its compiler is imported
-            _COMPILED[model] = [torch.compile(layer.forward, dynamic=False, fullgraph=True) for layer in layers]
-    for layer, forward in zip(layers, _COMPILED[model], strict=True):
+def fused_layers(model: Any) -> Iterator[None]:
+    """Within, each decoder layer runs compiled, unless that has failed before. Other shapes compile anew."""
+    if fusing_failure(model) is not None:
+        yield
+        return
+    layers, compiled = _compiled_layers(model)
+    before = [vars(layer).get("forward") for layer in layers]
+    for layer, forward in zip(layers, compiled, strict=True):
         layer.forward = forward
     try:
         with torch._dynamo.config.patch(recompile_limit=RECOMPILE_LIMIT):
-            yield bool(layers)
+            yield
     finally:
-        unfuse(model)
+        for layer, forward in zip(layers, before, strict=True):
+            vars(layer).pop("forward")
+            if forward is not None:
+                layer.forward = forward
 
 
-def unfuse(model: Any) -> None:
-    """Back to the layers' own forwards."""
-    for layer in decoder_layers(model):
-        vars(layer).pop("forward", None)
+def _compiled_layers(model: Any) -> tuple[list[Any], list[Any]]:
+    layers = decoder_layers(model)
+    known = _COMPILED.get(model)
+    if known is None or len(known[0]) != len(layers) or any(a is not b for a, b in zip(known[0], layers, strict=True)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of torch's own parts, as its compiler is imported
+            compiled = [torch.compile(layer.forward, dynamic=False, fullgraph=True) for layer in layers]
+        _COMPILED[model] = known = (layers, compiled)
+    return known

@@ -11,10 +11,10 @@ from evalsuite.planning.prefix_tree import TreeSize
 class ModelShape:
     """The figures of an architecture that cost formulas need."""
 
-    layers: int
-    heads: int
-    kv_heads: int
-    head_dim: int
+    query_width: int
+    """Query heads times their dimension, summed over the layers."""
+    kv_width: int
+    """The same for key heads: how many numbers a token's keys have."""
     hidden: int
     vocab: int
     body_parameters: int
@@ -24,7 +24,7 @@ class ModelShape:
 
     def kv_bytes(self, tokens: int) -> int:
         """Bytes of keys and values for `tokens` cached tokens."""
-        return 2 * self.layers * self.kv_heads * self.head_dim * self.bytes_per_value * tokens
+        return 2 * self.kv_width * self.bytes_per_value * tokens
 
 
 @dataclass(kw_only=True, slots=True)
@@ -74,7 +74,7 @@ class WorkCounters:
         self.attended_pairs += tree.attended_pairs
         self.flops += (
             2 * shape.body_parameters * tree.distinct_tokens
-            + 4 * shape.heads * shape.head_dim * shape.layers * tree.attended_pairs
+            + 4 * shape.query_width * tree.attended_pairs
             + 2 * rows_read * shape.vocab * shape.hidden
         )
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
 
 from evalsuite.attention.by_segment import segment_attention
-from evalsuite.attention.interface import Attend, Kept, NoTreeAttention, refusal, tree_attention, tree_pass
-from evalsuite.determinism import NotDeterministic
-from evalsuite.loading.fusing import fused_layers, unfuse
+from evalsuite.attention.interface import Attend, Kept, NoTreeAttention, attention_configs, refusal, tree_pass
+from evalsuite.determinism import NotDeterministic, has_experts
+from evalsuite.errors import first_line
+from evalsuite.loading.fusing import fused_layers, fusing_failure, give_up_fusing
 from evalsuite.measure.counters import WorkCounters
 from evalsuite.planning.packs import Branch, Ints, Pack, packs
 from evalsuite.planning.rows import ScoringRow
@@ -104,55 +104,50 @@ def _branch(row: ScoringRow) -> Branch:
 
 
 class PackForward:
-    """A model set up for packs: a context manager, within which it runs nothing else.
+    """Runs packs on a model, which is as it was between them.
 
     On CUDA every pack has the same shape, layers are compiled for it, and attention is one fused kernel. Elsewhere a
     pack is as long as what it holds, and attention goes segment by segment.
 
     Raises:
         NoTreeAttention: the model cannot run on a tree.
+        NotDeterministic: that is asked for, and what the model's tokens share is more than its weights.
     """
 
     def __init__(self, runner: ModelRunner) -> None:
+        if (reason := refusal(runner.model)) is not None:
+            raise NoTreeAttention(reason)
         self._runner = runner
         self._cuda = runner.device.type == "cuda"
         self._deterministic = runner.options.deterministic
+        if self._deterministic and has_experts(runner.model.config):
+            raise NotDeterministic("the model has experts, whose batches depend on which tokens come to them")
+        self._configs = attention_configs(runner.model)
         self._fused_kernel = self._cuda
-        self._fused_layers = False
+        # A forward that is compiled as a whole has its layers in it.
+        self._fused_layers = self._cuda and runner.loaded.report.got["torch_compile"] != "on"
+        if self._fused_layers and (reason := fusing_failure(runner.model)) is not None:
+            self.drop_compiled(reason)
         self._kept: list[Kept] = []
         self._kept_of = np.empty(0, dtype=np.int32)
-        self._stack = ExitStack()
         self.token_budget = runner.options.token_budget
         if not self._cuda:
             self.token_budget = min(self.token_budget, MAX_TOKENS_ON_CPU)
         self.max_sites = MAX_SITES if self._cuda else None
 
-    def __enter__(self) -> Self:
-        if (reason := refusal(self._runner.model)) is not None:
-            raise NoTreeAttention(reason)
-        self._stack.enter_context(tree_attention(self._runner.model))
-        # A forward that is compiled as a whole has its layers in it.
-        if self._cuda and self._runner.loaded.report.got["torch_compile"] != "on":
-            self._fused_layers = self._stack.enter_context(fused_layers(self._runner.model))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
-        self._kept = []
-
     def plan(self, rows: Sequence[Row]) -> Plan:
         return Plan(rows, token_budget=self.token_budget, max_sites=self.max_sites, resizable=not self._deterministic)
 
     def tokens(self, packed: PackedRows) -> int:
-        """Tokens that a pack is computed as: halves of the budget as long as it fits, so that shapes stay few."""
-        used = packed.pack.used
-        if not self._cuda or used > self.token_budget:
-            return used
-        limit = self._runner.tokens_that_fit
+        """Tokens that a pack is computed as."""
+        return self._size(packed.pack.used)
+
+    def _size(self, used: int) -> int:
+        """On CUDA halves of the budget as long as the pack fits, so that shapes stay few."""
         size = self.token_budget
-        while limit is not None and size > limit and size // 2 >= used:
+        if not self._cuda or used > size:
+            return used
+        while self._runner.tokens_that_fit is not None and size > self._runner.tokens_that_fit and size // 2 >= used:
             size //= 2
         return size
 
@@ -162,7 +157,7 @@ class PackForward:
             return False
         self._refuse_if_deterministic(f"the compiled layers failed: {reason}")
         self._fused_layers = False
-        unfuse(self._runner.model)
+        give_up_fusing(self._runner.model, reason)
         self._runner.step_down(Fallback(what="fused_layers", asked="on", got="off", reason=reason))
         return True
 
@@ -171,6 +166,10 @@ class PackForward:
 
         Returns before the device is done; drawing the first result waits for it.
         """
+        with torch.cuda.device(self._runner.device) if self._cuda else nullcontext():
+            return self._score(packed)
+
+    def _score(self, packed: PackedRows) -> Iterator[tuple[int, dict[int, float]]]:
         pack, size = packed.pack, self.tokens(packed)
         if pack.carried and not np.array_equal(self._kept_of, packed.before):
             self._compute_again(packed.before)
@@ -191,8 +190,21 @@ class PackForward:
 
     def _forward(self, pack: Pack, size: int) -> tuple[torch.Tensor, list[Kept]]:
         """Logits at the pack's sites, [sites, vocab], and what it hands on. Computed as `size` tokens."""
+        try:
+            return self._forward_once(pack, size)
+        except Exception as error:
+            if not self._fused_kernel or not type(error).__module__.startswith("triton"):
+                raise
+            self._drop_kernel(f"{type(error).__name__}: {first_line(error)}")
+        return self._forward_once(pack, size)
+
+    def _forward_once(self, pack: Pack, size: int) -> tuple[torch.Tensor, list[Kept]]:
+        model, kept = self._runner.model, self._kept if pack.carried else ()
         sites = self._padded(pack.sites, self.max_sites or len(pack.sites))
-        with tree_pass(self._runner.model, pack, self._attention(pack), self._kept if pack.carried else ()) as run:
+        with (
+            fused_layers(model) if self._fused_layers else nullcontext(),
+            tree_pass(model, self._configs, pack, self._attention(pack), kept) as run,
+        ):
             logits = self._runner.logits_at(
                 self._padded(pack.tokens, size, fill=self._runner.pad_id)[None],
                 torch.zeros_like(sites),
@@ -210,10 +222,11 @@ class PackForward:
         self._kept, self._kept_of = [], tokens[:0]
         try:
             branch = Branch(tokens=tokens.tolist(), reads=(len(tokens) - 1,))
-            for pack in packs([branch], token_budget=self.token_budget):
+            budget = min(self.token_budget, self._runner.tokens_that_fit or self.token_budget)
+            for pack in packs([branch], token_budget=budget):
                 if not len(pack.carry):  # the last one, which hands the whole branch on
                     pack = replace(pack, carry=np.arange(-pack.carried, pack.used, dtype=np.int32))
-                self._kept = self._forward(pack, max(self.token_budget, pack.used) if self._cuda else pack.used)[1]
+                self._kept = self._forward(pack, self._size(pack.used))[1]
             self._runner.recomputed_tokens += self._runner.counters.tokens_computed
         finally:
             self._runner.counters = counters
@@ -223,19 +236,20 @@ class PackForward:
         if self._deterministic:
             raise NotDeterministic(reason)
 
+    def _drop_kernel(self, reason: str) -> None:
+        self._refuse_if_deterministic(f"the fused attention cannot run: {reason}")
+        self._fused_kernel = False
+        self._runner.step_down(Fallback(what="tree_attention", asked="fused", got="by segment", reason=reason))
+
     def _attention(self, pack: Pack) -> Attend:
-        device, shape = self._runner.device, self._runner.shape
         if self._fused_kernel:
             try:
                 from evalsuite.attention.fused import fused_attention
             except ImportError as error:
-                self._fused_kernel = False
-                reason = f"Triton cannot be imported: {error}"
-                self._refuse_if_deterministic(reason)
-                self._runner.step_down(Fallback(what="tree_attention", asked="fused", got="by segment", reason=reason))
+                self._drop_kernel(f"Triton cannot be imported: {error}")
             else:
-                return fused_attention(pack, device, group=shape.heads // shape.kv_heads)
-        return segment_attention(pack, device)
+                return fused_attention(pack, self._runner.device)
+        return segment_attention(pack, self._runner.device)
 
     def _padded(self, values: np.ndarray[Any, Any], size: int, *, fill: int = 0) -> torch.Tensor:
         """[size], int64, on the device; as long as the values where these are more."""
@@ -245,7 +259,7 @@ class PackForward:
 
     def _to_device(self, values: np.ndarray[Any, Any]) -> torch.Tensor:
         host = torch.from_numpy(values)
-        return host.pin_memory().to(self._runner.device, non_blocking=True) if self._cuda else host
+        return (host.pin_memory() if self._cuda else host).to(self._runner.device, non_blocking=self._cuda)
 
 
 def _reads(packed: PackedRows) -> Iterator[tuple[int, int]]:

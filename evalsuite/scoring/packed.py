@@ -17,10 +17,9 @@ def score(runner: ModelRunner, requests: Sequence[EncodedChoices]) -> Iterator[C
     """Scores as questions complete. A model that cannot run on a tree is scored by `padded`, which is recorded."""
     left = dict(enumerate(requests))
     try:
-        with PackForward(runner) as forward:
-            for number, logprobs in _score(runner, forward, requests):
-                del left[number]
-                yield ChoiceScores(id=requests[number].id, logprobs=logprobs)
+        for number, logprobs in _score(runner, PackForward(runner), requests):
+            del left[number]
+            yield ChoiceScores(id=requests[number].id, logprobs=logprobs)
     except NoTreeAttention as error:
         if runner.options.deterministic:
             raise NotDeterministic(str(error)) from error

@@ -41,9 +41,9 @@ def small() -> LoadedModel:
         return load(InferenceConfig(model="shape:small", dtype="bfloat16"))
 
 
-def fused_attention(pack: Pack, group: int) -> Any:
+def fused_attention(pack: Pack) -> Any:
     fused = pytest.importorskip("evalsuite.attention.fused", reason="needs Triton")
-    return fused.fused_attention(pack, torch.device("cuda"), group=group)
+    return fused.fused_attention(pack, torch.device("cuda"))
 
 
 def keys_and_values(shape: tuple[int, int, int], tokens: int, dtype: torch.dtype) -> list[torch.Tensor]:
@@ -65,7 +65,7 @@ def test_the_fused_kernel_is_attention(
     [pack] = packs(branches, token_budget=10_000)
     query, key, value = keys_and_values(shape, pack.used + 9, dtype)
     settings_ = {"scale": shape[2] ** -0.5, "softcap": softcap, "window": window}
-    got = fused_attention(pack, shape[0] // shape[1])(query, key, value, None, **settings_)
+    got = fused_attention(pack)(query, key, value, None, **settings_)
     exact = segment_attention(pack, torch.device("cuda"))
     expected = exact(query.double(), key.double(), value.double(), None, **settings_)
     assert not got[pack.used :].any(), "padding comes out as 0"
@@ -80,11 +80,11 @@ def test_what_an_earlier_pack_hands_on_changes_no_bit() -> None:
     query, key, value = keys_and_values((32, 8, 128), 700, torch.bfloat16)
     settings_ = {"scale": 128**-0.5, "softcap": None, "window": None}
     [whole] = packs([branch], token_budget=1_000)
-    expected = fused_attention(whole, 4)(query, key, value, None, **settings_)
+    expected = fused_attention(whole)(query, key, value, None, **settings_)
     for pack in packs([branch], token_budget=100):
         begin, end = pack.carried, pack.carried + pack.used
         kept: Kept | None = (key[:, :begin].contiguous(), value[:, :begin].contiguous()) if begin else None
-        got = fused_attention(pack, 4)(query[:, begin:end], key[:, begin:end], value[:, begin:end], kept, **settings_)
+        got = fused_attention(pack)(query[:, begin:end], key[:, begin:end], value[:, begin:end], kept, **settings_)
         assert torch.equal(got, expected[begin:end])
 
 

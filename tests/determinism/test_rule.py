@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import pytest
+import torch
+from transformers import MixtralConfig
 
 from evalsuite.config import ExecutionOptions
-from evalsuite.determinism import NotDeterministic, why_not
+from evalsuite.determinism import NotDeterministic, has_experts, why_not
 from evalsuite.engines.transformers import TransformersEngine
 from evalsuite.planning.rows import shared_rows
-from evalsuite.scoring._packing import Plan
+from evalsuite.scoring._packing import PackForward, Plan
 from evalsuite.types import EncodedChoices, EncodedPrompt
-from tests.tiny import tiny_loaded
+from tests.tiny import make_model, tiny_loaded, wrap
 
 DETERMINISTIC = ExecutionOptions(deterministic=True)
 QUESTIONS = [EncodedChoices(id=str(i), context_ids=(2, 3, 4 + i), continuation_ids=((9,), (11,))) for i in range(3)]
@@ -64,10 +66,9 @@ def test_a_model_that_cannot_run_on_a_tree_is_not_padded_instead(monkeypatch: py
 
 
 def test_layers_that_fail_to_compile_do_not_run_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    from evalsuite.scoring._packing import PackForward
-
-    def forward(deterministic: bool) -> Any:
-        with TransformersEngine(tiny_loaded("qwen3"), ExecutionOptions(deterministic=deterministic)) as engine:
+    def forward(deterministic: bool) -> PackForward:
+        loaded = wrap(make_model("qwen3"))
+        with TransformersEngine(loaded, ExecutionOptions(deterministic=deterministic)) as engine:
             packs = PackForward(engine._runner)
         monkeypatch.setattr(packs, "_fused_layers", True)
         return packs
@@ -75,3 +76,20 @@ def test_layers_that_fail_to_compile_do_not_run_as_they_are(monkeypatch: pytest.
     with pytest.raises(NotDeterministic, match="the compiled layers failed: no compiler"):
         forward(True).drop_compiled("no compiler")
     assert forward(False).drop_compiled("no compiler")
+
+
+def test_a_compiled_forward_that_fails_is_not_replaced_by_the_plain_one() -> None:
+    def broken_backend(graph: object, inputs: object) -> object:
+        raise RuntimeError("no compiler here")
+
+    loaded = wrap(make_model("qwen3"))
+    loaded.model.forward = torch.compile(loaded.model.forward, backend=broken_backend)
+    loaded.report = replace(loaded.report, got={**loaded.report.got, "torch_compile": "on"})
+    failed = pytest.raises(NotDeterministic, match=r"the compiled forward failed: .*no compiler here")
+    with TransformersEngine(loaded, DETERMINISTIC) as engine, failed:
+        list(engine.score(QUESTIONS, "per_question"))
+
+
+def test_a_mixture_of_experts_is_promised_nothing() -> None:
+    assert has_experts(MixtralConfig(num_local_experts=2))
+    assert not has_experts(tiny_loaded("qwen3").model.config)

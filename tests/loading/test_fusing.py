@@ -11,7 +11,7 @@ import torch
 from torch._dynamo.utils import counters
 
 from evalsuite.loading import fusing
-from evalsuite.loading.fusing import decoder_layers, fused_layers
+from evalsuite.loading.fusing import decoder_layers, fused_layers, fusing_failure, give_up_fusing
 from tests.tiny import ARCHITECTURES, make_model
 
 IDS = torch.tensor([[5, 6, 7, 8]])
@@ -31,8 +31,7 @@ def test_layers_of_one_kind_share_one_graph_and_give_the_same_logits(architectur
     model = make_model(architecture)
     with torch.inference_mode():
         expected = model(IDS, use_cache=False).logits
-        with fused_layers(model) as fused:
-            assert fused
+        with fused_layers(model):
             got = model(IDS, use_cache=False).logits
             assert counters["stats"]["unique_graphs"] == 1
         with fused_layers(model):
@@ -49,7 +48,42 @@ def test_the_model_is_left_as_it_was_and_can_be_copied() -> None:
         raise ZeroDivisionError
     assert set(vars(model)) == before
     assert not any("forward" in vars(layer) for layer in decoder_layers(model))
-    copy.deepcopy(model)
+    copied = copy.deepcopy(model)
+    for parameter in copied.parameters():
+        parameter.data.zero_()
+    with torch.inference_mode(), fused_layers(copied):
+        assert not copied(IDS, use_cache=False).logits.any(), "a copy runs its own layers"
+
+
+def test_a_layer_that_was_replaced_runs() -> None:
+    model, other = make_model("qwen3"), make_model("qwen3", seed=1)
+    with torch.inference_mode():
+        with fused_layers(model):
+            model(IDS, use_cache=False)
+        model.model.layers[0] = other.model.layers[0]
+        expected = model(IDS, use_cache=False).logits
+        with fused_layers(model):
+            assert torch.allclose(model(IDS, use_cache=False).logits, expected, atol=1e-5)
+
+
+def test_a_layers_own_patch_is_put_back() -> None:
+    model = make_model("qwen3")
+    layer = decoder_layers(model)[0]
+    patched = layer.forward
+    layer.forward = patched
+    with fused_layers(model):
+        assert layer.forward is not patched
+    assert vars(layer)["forward"] is patched
+
+
+def test_layers_that_did_not_compile_are_not_tried_again() -> None:
+    model = make_model("qwen3")
+    give_up_fusing(model, "no compiler")
+    with torch.inference_mode(), fused_layers(model):
+        model(IDS, use_cache=False)
+    assert "unique_graphs" not in counters["stats"]
+    assert fusing_failure(model) == "no compiler"
+    assert fusing_failure(make_model("qwen3")) is None
 
 
 def test_what_was_compiled_goes_with_its_model() -> None:

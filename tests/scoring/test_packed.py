@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import (
+    AutoModelForCausalLM,
     BloomConfig,
     BloomForCausalLM,
     Gemma2Config,
@@ -27,6 +30,8 @@ from transformers import (
 
 from evalsuite.config import REFERENCE_STRATEGY, ExecutionOptions
 from evalsuite.engines.transformers import TransformersEngine
+from evalsuite.runner import model_shape
+from evalsuite.scoring._packing import PackForward
 from evalsuite.types import ChoiceScores, EncodedChoices
 from tests.tiny import EOS, PAD, WINDOW, tiny_loaded, tiny_tokenizer, wrap
 
@@ -167,3 +172,67 @@ def test_duplicates_are_computed_once_and_answered_each() -> None:
         assert engine.counters.tokens_computed == 3
     assert len({outcome.logprobs for outcome in outcomes}) == 1
     assert sorted(outcome.id for outcome in outcomes) == ["0", "1", "2", "3", "4"]
+
+
+def test_a_run_that_is_given_up_half_way_leaves_the_model_as_it_was() -> None:
+    batch = [EncodedChoices(id=str(i), context_ids=(2 + i,) * 8, continuation_ids=((9,), (11,))) for i in range(8)]
+    model = tiny_loaded("llama").model
+    with TransformersEngine(tiny_loaded("llama"), ExecutionOptions(token_budget=16)) as engine:
+        stream = engine.score(batch, "packed")
+        next(stream)
+        assert model.config._attn_implementation == "sdpa"
+        model(torch.tensor([[2, 3]]))  # while the stream waits
+
+
+def test_a_kernel_that_cannot_be_launched_gives_way_to_plain_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OutOfResources(Exception):
+        """As Triton raises where a GPU has too little shared memory."""
+
+    OutOfResources.__module__ = "triton.runtime.errors"
+
+    def unlaunchable(*_: Any, **__: Any) -> Any:
+        raise OutOfResources("out of resource: shared memory, Required: 166912, Hardware limit: 101376")
+
+    batch = [EncodedChoices(id=str(i), context_ids=(2, 3, 4 + i), continuation_ids=((9,), (11,))) for i in range(3)]
+    expected = score(tiny_loaded("llama"), REFERENCE_STRATEGY, batch)
+    monkeypatch.setitem(
+        sys.modules, "evalsuite.attention.fused", SimpleNamespace(fused_attention=lambda *_: unlaunchable)
+    )
+    real = PackForward.__init__
+
+    def with_kernel(self: PackForward, runner: Any) -> None:
+        real(self, runner)
+        self._fused_kernel = True
+
+    monkeypatch.setattr(PackForward, "__init__", with_kernel)
+    with TransformersEngine(tiny_loaded("llama"), ExecutionOptions()) as engine:
+        got = {outcome.id: outcome for outcome in engine.score(batch, "packed")}
+        [fallback] = engine.fallbacks
+    for id_, outcome in expected.items():
+        assert got[id_].logprobs == pytest.approx(outcome.logprobs, abs=1e-4)
+    assert (fallback.what, fallback.got) == ("tree_attention", "by segment")
+    assert "out of resource: shared memory" in fallback.reason
+
+
+def test_layers_of_several_widths_are_counted_layer_by_layer() -> None:
+    gemma4 = pytest.importorskip("transformers.models.gemma4.configuration_gemma4", reason="needs Gemma 4")
+    config = gemma4.Gemma4TextConfig(
+        **_LLAMA_LIKE,
+        head_dim=8,
+        global_head_dim=16,
+        sliding_window=SLIDING,
+        layer_types=["sliding_attention", "full_attention"],
+        num_kv_shared_layers=0,
+        hidden_size_per_layer_input=0,
+        vocab_size_per_layer_input=len(tiny_tokenizer()),
+    )
+    model = wrap(AutoModelForCausalLM.from_config(config).eval())
+    batch = [
+        EncodedChoices(id=str(i), context_ids=(2, 3, *[4 + i] * 9), continuation_ids=((9,), (11,))) for i in range(3)
+    ]
+    expected = score(model, REFERENCE_STRATEGY, batch)
+    for strategy in ("padded", "packed"):
+        got = score(model, strategy, batch)
+        for id_, outcome in expected.items():
+            assert got[id_].logprobs == pytest.approx(outcome.logprobs, abs=1e-4)
+    assert model_shape(model.model).query_width == 4 * 8 + 4 * 16
