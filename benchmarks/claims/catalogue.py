@@ -35,6 +35,8 @@ class Part:
     measure: Callable[[Record], Figure]
     bounds: Bounds | None = None
     """None for a figure that is shown beside the claim and promised nowhere."""
+    note: Callable[[Record], str] = lambda record: ""
+    """What else has to be said of the figure."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,9 +103,24 @@ def _gigabytes(name: str, of: str) -> Callable[[Record], Figure]:
 def _batches(task: str, sizes: tuple[int, ...]) -> tuple[Part, ...]:
     name = f"test_batched_generation[{BATCHED_IDS[task]}]"
     return tuple(
-        Part(what=f"batch {rows}", measure=_turns(name, f"batch {rows}", "one by one"), bounds=BATCHED)
+        Part(
+            what=f"batch {rows}",
+            measure=_turns(name, f"batch {rows}", "one by one"),
+            bounds=BATCHED,
+            note=_unfaithful(name, f"batch {rows}"),
+        )
         for rows in sizes
     )
+
+
+def _unfaithful(name: str, way: str) -> Callable[[Record], str]:
+    """The verdict on the answers of a way, where it is not faithful."""
+
+    def note(record: Record) -> str:
+        summary = record.case(name)["verdicts"][way]
+        return "" if summary.startswith("faithful") else f" ({summary})"
+
+    return note
 
 
 _ATTENTION = [f"test_attention_alone[{length}]" for length in (128, 512, 2048)]

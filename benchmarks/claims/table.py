@@ -50,7 +50,7 @@ def placed(text: str, table: str) -> str:
 def _cell(claim: Claim, record: Record) -> str:
     if record.machine in claim.not_on:
         return claim.not_on[record.machine]
-    shown = "; ".join(_shown(part, part.measure(record)) for part in claim.parts)
+    shown = "; ".join(_shown(part, part.measure(record)) + part.note(record) for part in claim.parts)
     return f"**{verdict_on(claim, record)}**: {shown}"
 
 
