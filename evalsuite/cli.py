@@ -11,8 +11,10 @@ from evalsuite.errors import EvalsuiteError
 
 COMMANDS: dict[str, str] = {
     "compare": "paired tests, changed answers and speed of two runs, checkpoints or strategies",
+    "export": "write a run in the results and samples format of lm-evaluation-harness",
     "gate": "time a base and this working tree in turns, and fail where a case became slower",
     "report": "make one HTML page of runs: scores, speed-ups, verdicts, and every question",
+    "rerun": "run a run again, and say whether its answers were the same",
     "selftest": "try out on this machine that answers do not depend on the batch, bit for bit",
     "track": "evaluate a training run's checkpoints, each once, and plot scores against the step",
 }

@@ -13,8 +13,8 @@ from tests.plugin.conftest import ROOT
 OPTIONS = {
     *("--model", "--checkpoint", "--dtype", "--attention", "--compile", "--device", "--strategy", "--batch-size"),
     *("--token-budget", "--shots", "--chat-template", "--limit", "--reference-limit", "--data", "--split"),
-    *("--results", "--require", "--no-kv-cache", "--judge", "--judge-model", "--judge-api-key", "--judge-timeout"),
-    *("--judge-concurrency", "--judge-max-missing", "--deterministic"),
+    *("--results", "--resume", "--require", "--no-kv-cache", "--judge", "--judge-model", "--judge-api-key"),
+    *("--judge-timeout", "--judge-concurrency", "--judge-max-missing", "--deterministic"),
     *("--gate", "--update-expected", "--expected", "--gate-report"),
 }
 CASES = {

@@ -25,7 +25,6 @@ import pytest
 import torch  # noqa: F401
 import transformers  # noqa: F401
 
-
 ANY_TIME, ANY_TIME_SECONDS = 0.2, 3.0
 """The share of runs that are killed at any time, and within how many seconds."""
 BATCH_SECONDS = 0.05
