@@ -13,19 +13,24 @@ NO_NUMBER = "no number in [0, 1]"
 _DECORATION = "*_`\"'“”‘’ \t\r\n"
 """Marks of emphasis and quotes that models put around a number."""
 _LABEL = re.compile(r"(?:điểm(?: số)?|score)\s*[*_`]*\s*(?:[:=]|là\b)", re.IGNORECASE)
-_NUMBER = re.compile(r"[0-9]+(?:[.,][0-9]+)?|[.,][0-9]+")
+_CUT = re.compile(r"[0-9]+\.")
+"""As it looks when the reply ended before the decimals: no full stop then."""
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+|,[0-9]{1,2})?|0,[0-9]{3}|\.[0-9]+|,[0-9]{1,2}")
+"""After a comma two decimals, or three where a 0 alone stands before it: `1,000` may be a thousand."""
 
 
 def read_grade(reply: str) -> tuple[float | None, str]:
     """The grade and "", or None and the reason.
 
-    Read: `0.8`, `0,8`, `1.`, `**0.8**`, `Điểm: 0,8`, each also after a think block. Missing: `8/10`, `1.5`, `80%`, two
-    numbers, any further word, nothing.
+    Read: `0.8`, `0,8`, `0,125`, `0.8.`, `**0.8**`, `Điểm: 0,8`, each also after a think block. Missing: `8/10`, `1.5`,
+    `80%`, two numbers, any further word, nothing; `0.` and `1.`, which may have been cut after the point; `1,000` and
+    `0,8000`, whose comma may be one of thousands.
     """
     text = unicodedata.normalize("NFC", strip_think(reply)).strip(_DECORATION)
     if label := _LABEL.match(text):
         text = text[label.end() :].strip(_DECORATION)
-    text = text.removesuffix(".").rstrip(_DECORATION)
+    if not _CUT.fullmatch(text):
+        text = text.removesuffix(".").rstrip(_DECORATION)
     value = float(text.replace(",", ".")) if _NUMBER.fullmatch(text) else None
     if value is None or not 0 <= value <= 1:
         return None, f"{NO_NUMBER}: {_shown(reply)}"
