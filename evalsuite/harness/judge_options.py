@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from evalsuite.judge.opening import CONCURRENCY, KEY_VARIABLES, MODEL_VARIABLE, TIMEOUT_S, check_where
+from evalsuite.judge.address import check_where
+from evalsuite.judge.opening import CONCURRENCY, KEY_VARIABLES, MODEL_VARIABLE, TIMEOUT_S
 from evalsuite.judge.secret import Secret
 from evalsuite.judge.summary import MAX_MISSING
 
@@ -19,7 +20,7 @@ class JudgeOptions:
     where: str
     model: str | None
     api_key: Secret | None
-    """None for the one of the environment."""
+    """None for the one of the environment; an empty one for none."""
     timeout_s: float
     concurrency: int
     max_missing: float
@@ -36,7 +37,7 @@ def read_judge_options(option: Callable[[str], Any]) -> JudgeOptions | None:
     return JudgeOptions(
         where=where,
         model=option("--judge-model"),
-        api_key=Secret(key) if key else None,
+        api_key=None if key is None else Secret(key),
         timeout_s=option("--judge-timeout"),
         concurrency=option("--judge-concurrency"),
         max_missing=option("--judge-max-missing"),
@@ -77,8 +78,8 @@ JUDGE_OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--judge-api-key": {
         "metavar": "KEY",
-        "help": f"better given by the environment ({', then '.join(KEY_VARIABLES)}): other users of a machine can read "
-        "command lines. It is written nowhere",
+        "help": f"better given by the environment ({KEY_VARIABLES[0]}; else {KEY_VARIABLES[1]}, over https or to this "
+        "machine alone): other users of a machine can read command lines. It is written nowhere; '' sends none",
     },
     "--judge-timeout": {
         "type": _seconds,

@@ -104,8 +104,18 @@ class Endpoint:
         return _content(await _named(request, self.key, timeout_s=self.timeout_s, deadline_s=deadline), self.key)
 
 
-def served_models(base_url: str, key: Secret, *, timeout_s: float) -> list[str] | None:
-    """The ids that `GET /models` lists; None where the server answers, but with no list.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Served:
+    """What a server says of its models."""
+
+    models: tuple[str, ...] = ()
+    """Their ids; empty where it gives no list."""
+    not_ready: str = ""
+    """What it answered in place of a list, where that may pass: it is starting, or busy."""
+
+
+def served_models(base_url: str, key: Secret, *, timeout_s: float) -> Served:
+    """What `GET /models` lists.
 
     Raises:
         JudgeError: no server there, it does not answer in time, or it refuses the key.
@@ -125,9 +135,9 @@ def served_models(base_url: str, key: Secret, *, timeout_s: float) -> list[str] 
                 f"judge: expected an OpenAI-compatible server at {base_url}, got {failure}. "
                 "Start the server, or correct its address"
             ) from None
-        return None
+        return Served(not_ready=str(failure) if failure.server_fails else "")
     data = getattr(page, "data", None)
-    return [str(model.id) for model in data] if isinstance(data, list) else None
+    return Served(models=tuple(str(model.id) for model in data) if isinstance(data, list) else ())
 
 
 def client(base_url: str, key: Secret, *, timeout_s: float, retries: int) -> AsyncOpenAI:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from evalsuite.errors import EvalsuiteError
-from evalsuite.judge.prompts import judge_prompt, render
+from evalsuite.judge.prompts import PROMPTS, judge_prompt, render
 from evalsuite.judge.reading import read_grade
-from evalsuite.judge.store import GradeStore, KeptGrade, prompt_key, store_file
+from evalsuite.judge.store import GradeStore, KeptGrade, check_folder, prompt_key, store_file
 from evalsuite.judge.types import JudgeGrade, JudgeQuestion
 
 MAX_TOKENS = 16
@@ -72,6 +72,18 @@ class AskingJudge:
     def __repr__(self) -> str:
         return f"AskingJudge({self.name!r})"
 
+    def ready(self) -> AskingJudge:
+        """This judge, its grades seen to be readable and its folder writable, before anything is paid for.
+
+        Raises `ConfigError`. Files are begun by the first grade of their task.
+        """
+        if self._grades is not None:
+            check_folder(self._grades)
+            for task in PROMPTS:
+                if (path := self._file(task)) is not None and path.exists():
+                    self._store(task)
+        return self
+
     def grade(
         self, questions: Sequence[JudgeQuestion], *, on_grade: Callable[[JudgeGrade], object] | None = None
     ) -> dict[str, JudgeGrade]:
@@ -128,12 +140,19 @@ class AskingJudge:
 
     def _store(self, task: str) -> GradeStore:
         if task not in self._stores:
-            prompt = judge_prompt(task)
-            about = {**self._asker.identity, "prompt": prompt.version, "prompt_hash": prompt.hash}
-            label = f"{short_name(self._asker.identity['model'])}-{prompt.version}"
-            path = None if self._grades is None else store_file(self._grades, label, about)
-            self._stores[task] = GradeStore(path, about)
+            self._stores[task] = GradeStore(self._file(task), self._about(task))
         return self._stores[task]
+
+    def _about(self, task: str) -> dict[str, str]:
+        """All that a grade depends on but the answer."""
+        prompt = judge_prompt(task)
+        return {**self._asker.identity, "prompt": prompt.version, "prompt_hash": prompt.hash}
+
+    def _file(self, task: str) -> Path | None:
+        if self._grades is None:
+            return None
+        label = f"{short_name(self._asker.identity['model'])}-{judge_prompt(task).version}"
+        return store_file(self._grades, label, self._about(task))
 
 
 def short_name(model: str) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from evalsuite.config import ExecutionOptions, InferenceConfig
-from evalsuite.errors import ConfigError
-from evalsuite.judge.endpoint import Endpoint, served_models
+from evalsuite.errors import ConfigError, JudgeError
+from evalsuite.judge.address import KEY_VARIABLE, LOCAL_PREFIX, check_where, is_private
+from evalsuite.judge.endpoint import Endpoint, Served, served_models
 from evalsuite.judge.grading import AskingJudge
 from evalsuite.judge.secret import Secret
 from evalsuite.judge.types import Judge
@@ -17,12 +18,15 @@ from evalsuite.judge.types import Judge
 if TYPE_CHECKING:
     from evalsuite.pool import ModelPool
 
-LOCAL_PREFIX = "local:"
 MODEL_VARIABLE = "EVALSUITE_JUDGE_MODEL"
-KEY_VARIABLES = ("EVALSUITE_JUDGE_API_KEY", "OPENAI_API_KEY")
+OPENAI_KEY_VARIABLE = "OPENAI_API_KEY"
+KEY_VARIABLES = (KEY_VARIABLE, OPENAI_KEY_VARIABLE)
 TIMEOUT_S = 60.0
 CONCURRENCY = 16
 RETRIES = 4
+SHOWN_MODELS = 10
+
+logger = logging.getLogger("evalsuite")
 
 
 def open_judge(
@@ -30,7 +34,7 @@ def open_judge(
     *,
     model: str | None = None,
     api_key: str | Secret | None = None,
-    grades: Path | None = None,
+    grades: str | os.PathLike[str] | None = None,
     timeout_s: float = TIMEOUT_S,
     concurrency: int = CONCURRENCY,
     retries: int = RETRIES,
@@ -43,7 +47,8 @@ def open_judge(
     Args:
         where: `http(s)://host:port/v1`, an OpenAI-compatible server, or `local:MODEL`, any model that the loader takes.
         model: which of the server's models; default EVALSUITE_JUDGE_MODEL, else the only one that it serves.
-        api_key: default EVALSUITE_JUDGE_API_KEY, then OPENAI_API_KEY; without any, the server must ask for none.
+        api_key: None for EVALSUITE_JUDGE_API_KEY, else OPENAI_API_KEY, which was set for another server: it is sent
+            over https or to this machine alone. "" sends none.
         grades: folder where grades are kept and reused; None keeps them in memory, for this judge alone.
         timeout_s: how long a server may be silent in one try.
         concurrency: requests at once.
@@ -53,8 +58,9 @@ def open_judge(
         execution: how a local judge's batches are cut.
 
     Raises:
-        ConfigError: an address or a setting that cannot be meant; a server of several models, none of them named.
-        JudgeError: no server at the address, or it refuses the key.
+        ConfigError: an address, a key or a setting that cannot be meant; a server of several models, none of them
+            named, or of other models than the one named; grades that cannot be kept where they should.
+        JudgeError: no server at the address, it refuses the key, or it is not ready to say which models it has.
         ModelLoadError: no such local model.
     """
     check_where(where)
@@ -67,33 +73,23 @@ def open_judge(
             "judge: expected a timeout above 0, at least 1 request at once and 0 or more retries; "
             f"got {timeout_s:g}, {concurrency}, {retries}"
         )
-    base_url, key = where.rstrip("/"), _key(api_key)
+    base_url = where.rstrip("/")
+    key = _key(api_key, base_url)
     served = served_models(base_url, key, timeout_s=timeout_s)
     asker = Endpoint(
         base_url=base_url,
-        model=model or os.environ.get(MODEL_VARIABLE) or _only(served, base_url),
+        model=_model(model or os.environ.get(MODEL_VARIABLE), served, base_url),
         key=key,
         timeout_s=timeout_s,
         retries=retries,
         concurrency=concurrency,
     )
-    return AskingJudge(asker, grades)
-
-
-def check_where(where: str) -> None:
-    """Raises `ConfigError` for what is no place of a judge. The message does not repeat a password."""
-    if where.startswith(LOCAL_PREFIX) and where != LOCAL_PREFIX:
-        return
-    url = urlsplit(where)
-    if "@" in url.netloc:
-        raise ConfigError(f"judge: expected an address without a user; give the key by {KEY_VARIABLES[0]}")
-    if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
-        raise ConfigError(f"judge: expected http://host:port/v1 or local:MODEL, got {where!r}")
+    return AskingJudge(asker, _folder(grades)).ready()
 
 
 def _open_local(
     model: str,
-    grades: Path | None,
+    grades: str | os.PathLike[str] | None,
     pool: ModelPool | None,
     config: InferenceConfig | None,
     execution: ExecutionOptions | None,
@@ -102,18 +98,48 @@ def _open_local(
     from evalsuite.pool import ModelPool
 
     how = (config or InferenceConfig()).replace(model=model, checkpoint=None)
-    return AskingJudge(LocalModel(how, pool or ModelPool(), execution or ExecutionOptions()), grades)
+    asker = LocalModel(how, pool or ModelPool(), execution or ExecutionOptions())
+    return AskingJudge(asker, _folder(grades)).ready()
 
 
-def _key(given: str | Secret | None) -> Secret:
-    if isinstance(given, Secret):
-        return given
-    found = given or next((value for name in KEY_VARIABLES if (value := os.environ.get(name))), "")
-    return Secret(found)
+def _folder(grades: str | os.PathLike[str] | None) -> Path | None:
+    return None if grades is None else Path(grades)
 
 
-def _only(served: list[str] | None, base_url: str) -> str:
-    if served is not None and len(served) == 1:
-        return served[0]
-    what = "gives no list of its models" if not served else f"serves {len(served)} models ({', '.join(served[:5])})"
-    raise ConfigError(f"judge: {base_url} {what}; name one with --judge-model or {MODEL_VARIABLE}")
+def _key(given: str | Secret | None, base_url: str) -> Secret:
+    """The key for this server. Raises `ConfigError` for one that no header can carry."""
+    if given is not None:
+        return (given if isinstance(given, Secret) else Secret(given)).check("--judge-api-key (api_key)")
+    if own := Secret(os.environ.get(KEY_VARIABLE, "")):
+        return own.check(KEY_VARIABLE)
+    if not (openai := Secret(os.environ.get(OPENAI_KEY_VARIABLE, ""))):
+        return openai
+    if is_private(base_url):
+        return openai.check(OPENAI_KEY_VARIABLE)
+    logger.info("judge: %s is not sent to %s, over plain http; %s is", OPENAI_KEY_VARIABLE, base_url, KEY_VARIABLE)
+    return Secret("")
+
+
+def _model(named: str | None, served: Served, base_url: str) -> str:
+    """The model to ask: the one named, if the server has it as far as it says, or its only one."""
+    how = f"--judge-model or {MODEL_VARIABLE}"
+    count, names = len(served.models), _listed(served.models)
+    if named:
+        # Ollama lists `qwen3:latest` and takes `qwen3` for it.
+        if served.models and not {named, f"{named}:latest"} & set(served.models):
+            raise ConfigError(f"judge: {base_url} serves no model {named!r}, but {names}; correct {how}")
+        return named
+    if count == 1:
+        return served.models[0]
+    if served.not_ready:
+        raise JudgeError(
+            f"judge: {base_url} was asked for its models and answered {served.not_ready}. "
+            f"It may be starting or busy: wait and try again, or name the model with {how}"
+        )
+    what = f"serves {count} models ({names})" if count else "gives no list of its models"
+    raise ConfigError(f"judge: {base_url} {what}; name one with {how}")
+
+
+def _listed(models: tuple[str, ...]) -> str:
+    more = len(models) - SHOWN_MODELS
+    return ", ".join(models[:SHOWN_MODELS]) + (f" and {more} more" if more > 0 else "")

@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,11 +47,9 @@ class GradeStore:
             try:
                 _begin(path, about)
                 self._read(path)
+                path.open("ab").close()
             except OSError as error:
-                raise ConfigError(
-                    f"grades: expected a folder that can be written to, got {path.parent}: {error.strerror or error}; "
-                    "choose another place for the results"
-                ) from error
+                raise _unusable(path.parent, error) from error
 
     def __len__(self) -> int:
         return len(self._known)
@@ -85,6 +84,15 @@ class GradeStore:
             logger.warning("%s: %d damaged lines are left out; their grades are asked for again", path, damaged)
 
 
+def check_folder(folder: Path) -> None:
+    """Make the folder, and see that files can be written there. Raises `ConfigError`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise _unusable(folder, error) from error
+
+
 def store_file(folder: Path, label: str, about: Mapping[str, str]) -> Path:
     """Where the grades of one judge and wording are kept; `about` is all that they depend on but the answers."""
     digest = hashlib.sha256(json.dumps(dict(about), sort_keys=True).encode()).hexdigest()[:12]
@@ -94,6 +102,14 @@ def store_file(folder: Path, label: str, about: Mapping[str, str]) -> Path:
 def prompt_key(prompt: str) -> str:
     """32 hex digits over what the judge is shown."""
     return hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _unusable(folder: Path, error: OSError) -> ConfigError:
+    where = f" ({error.filename})" if error.filename and Path(error.filename).parent == folder else ""
+    return ConfigError(
+        f"grades: expected a folder that can be written to, got {folder}: {error.strerror or error}{where}; "
+        "choose another place for the results"
+    )
 
 
 def _begin(path: Path, about: Mapping[str, str]) -> None:
