@@ -21,8 +21,9 @@ DEFAULT_STRATEGY = ("--strategy", "padded")
 RUNS, LOGS = "runs", "logs"
 GRACE_SECONDS = 10.0
 SHOWN_LINES = 6
+_TESTS_FAILED = 1
 _USAGE_ERROR, _NOTHING_COLLECTED = 4, 5
-"""pytest's exit codes for command lines that no checkpoint can be evaluated by."""
+"""pytest's exit codes; by a command line that gives one of the last two, no checkpoint can be evaluated."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -31,8 +32,9 @@ class Evaluated:
     """How it ended."""
 
     run: Path | None
-    """The run's folder; None where the checkpoint failed."""
+    """The run's folder; None where the checkpoint failed and is to be tried again."""
     problem: str
+    """Why it failed, or which of its scores are those of a path that changed answers."""
     seconds: float
 
 
@@ -67,13 +69,31 @@ def evaluate(name: str, arguments: Sequence[str], out: Path) -> Evaluated:
     seconds = time.monotonic() - start
     if code in (_USAGE_ERROR, _NOTHING_COLLECTED):
         raise ConfigError(f"pytest cannot evaluate any checkpoint with these options: {_last_lines(log)}")
-    if code != 0:
-        how = f"pytest ended with code {code}" if code > 0 else f"pytest was ended by signal {-code}"
-        return Evaluated(run=None, problem=f"{how}: {_last_lines(log)} (all in {log})", seconds=seconds)
     changed = [path for path, changed in _ended(runs).items() if before.get(path) != changed]
-    if len(changed) != 1 or not read_run(changed[0]).cases:
-        return Evaluated(run=None, problem=f"no case was evaluated: {_last_lines(log)} (all in {log})", seconds=seconds)
-    return Evaluated(run=changed[0], problem="", seconds=seconds)
+    run = changed[0] if len(changed) == 1 else None
+    unfaithful = [] if run is None else _unfaithful(run)
+    if code == _TESTS_FAILED and run is not None and len(unfaithful) == _failures(log):
+        return Evaluated(run=run, problem="; ".join(unfaithful), seconds=seconds)
+    problem = ""
+    if code != 0:
+        problem = f"pytest ended with code {code}" if code > 0 else f"pytest was ended by signal {-code}"
+    elif run is None or not read_run(run).cases:
+        problem = "no case was evaluated"
+    if problem:
+        return Evaluated(run=None, problem=f"{problem}: {_last_lines(log)} (all in {log})", seconds=seconds)
+    return Evaluated(run=run, problem="", seconds=seconds)
+
+
+def _unfaithful(run: Path) -> list[str]:
+    """Cases that were evaluated whole, and fail for their verdict. It would be the same the next time."""
+    verdicts = {name: case.record.get("verdict") or {} for name, case in read_run(run).cases.items()}
+    return [f"{name}: {verdict['summary']}" for name, verdict in verdicts.items() if verdict.get("faithful") is False]
+
+
+def _failures(log: Path) -> int:
+    """How many tests pytest says to have failed."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return sum(line.startswith(("FAILED ", "ERROR ")) for line in lines)
 
 
 def _ended(runs: Path) -> dict[Path, int]:

@@ -43,7 +43,7 @@ def follow(plan: Plan, say: Say, *, given_up: frozenset[str] = frozenset(), agai
         again: say nothing where nothing is new.
 
     Returns:
-        What failed: the fingerprints of checkpoints, or the names of those whose files cannot be read.
+        What is not well: the fingerprints of checkpoints, or the names of those whose files cannot be read.
 
     Raises:
         ConfigError: no checkpoint could be evaluated with these options.
@@ -114,7 +114,7 @@ def _evaluate(
 
 
 def _noted(result: Evaluated, plan: Plan, checkpoint: Checkpoint, fingerprint: str, key: str, say: Say) -> bool:
-    """Remember a checkpoint that went well; one that failed is tried again by the next call."""
+    """Remember a checkpoint unless it failed, so that the next call tries it again. Whether all is well."""
     if result.run is None:
         say(f"{checkpoint.name}: FAILED: {result.problem}")
         return False
@@ -131,8 +131,8 @@ def _noted(result: Evaluated, plan: Plan, checkpoint: Checkpoint, fingerprint: s
         seconds=round(result.seconds, 3),
     )
     add_done(plan.out / STATE_FOLDER, done)
-    say(f"{checkpoint.name}: done in {result.seconds:.0f} s")
-    return True
+    say(f"{checkpoint.name}: done in {result.seconds:.0f} s" + (f", but {result.problem}" if result.problem else ""))
+    return not result.problem
 
 
 def show(plan: Plan, done: Sequence[Done], say: Say) -> None:
@@ -143,7 +143,7 @@ def show(plan: Plan, done: Sequence[Done], say: Say) -> None:
     (plan.out / CSV).write_text(scoring.csv_text(scores), encoding="utf-8")
     for name, svg in scoring.plots(scores):
         (plan.out / name).write_bytes(svg)
-    say("\n" + "\n".join(scoring.table_lines(scores)))
+    say("\n" + "\n".join([*scoring.table_lines(scores), *scoring.warnings(scores)]))
     say(f"plots, {CSV} and runs: {plan.out}")
 
 
@@ -153,7 +153,7 @@ def _done(plan: Plan) -> list[Done]:
 
 def _which(checkpoint: Checkpoint, model: str | None) -> list[str]:
     """The options that load it."""
-    path = str(checkpoint.path.resolve())
+    path = str(checkpoint.path)
     return ["--model", path] if model is None else ["--model", model, "--checkpoint", path]
 
 

@@ -15,7 +15,20 @@ from evalsuite.results import file_stem
 from evalsuite.runs import read_run
 from evalsuite.tracking.state import Done
 
-CSV_HEADERS = ("step", "unit", "checkpoint", "case", "task", "metric", "value", "low", "high", "questions", "run")
+CSV_HEADERS = (
+    "step",
+    "unit",
+    "checkpoint",
+    "case",
+    "task",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "questions",
+    "verdict",
+    "run",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +44,9 @@ class Score:
     """Lower end of the 95 % interval; None where the metric has none."""
     high: float | None
     questions: int
+    verdict: str
+    """On the path that answered: whether its answers are the reference's."""
+    faithful: bool
     main: bool
     """Whether it stands for the task: shown in the table and plotted."""
 
@@ -52,6 +68,7 @@ def read_scores(folder: Path, done: Sequence[Done]) -> list[Score]:
 
 def _score(done: Done, case: str, record: Mapping[str, Any], metric: Mapping[str, Any]) -> Score:
     low, high = score_interval(metric) or (None, None)
+    verdict = record.get("verdict") or {}
     return Score(
         done=done,
         case=case,
@@ -61,6 +78,8 @@ def _score(done: Done, case: str, record: Mapping[str, Any], metric: Mapping[str
         low=low,
         high=high,
         questions=metric["count"],
+        verdict=verdict.get("summary", ""),
+        faithful=verdict.get("faithful") is not False,
         # A judge's mean has no claim to stand for the task, but it was asked for, so it is shown.
         main=metric["name"] in ((record.get("score") or {}).get("name"), "judge"),
     )
@@ -82,7 +101,14 @@ def table_lines(scores: Sequence[Score]) -> list[str]:
 
 
 def _cell(score: Score) -> str:
-    return f"{score.value:.3f}" + ("" if score.low is None else f" [{score.low:.3f}, {score.high:.3f}]")
+    interval = "" if score.low is None else f" [{score.low:.3f}, {score.high:.3f}]"
+    return f"{score.value:.3f}{interval}" + ("" if score.faithful else " (!)")
+
+
+def warnings(scores: Sequence[Score]) -> list[str]:
+    """What `(!)` stands for in the table."""
+    doubtful = [score for score in scores if score.main and not score.faithful]
+    return [f"(!) {score.done.name}: {score.case} is {score.verdict}" for score in doubtful]
 
 
 def csv_text(scores: Sequence[Score]) -> str:
@@ -92,7 +118,7 @@ def csv_text(scores: Sequence[Score]) -> str:
     writer.writerow(CSV_HEADERS)
     for s in scores:
         head = (s.done.step, s.done.unit, s.done.name, s.case, s.task, s.metric)
-        writer.writerow((*head, s.value, s.low, s.high, s.questions, s.done.run))
+        writer.writerow((*head, s.value, s.low, s.high, s.questions, s.verdict, s.done.run))
     return text.getvalue()
 
 

@@ -234,12 +234,15 @@ def test_mmlu(pytestconfig):
     pathlib.Path(f"started-{name}").write_text(pytestconfig.getoption("--limit"))
     while name == "step_250" and not pathlib.Path("released").exists():
         time.sleep(0.05)
-    assert name != "ckpt-500", "a case that fails"
     run = pathlib.Path(pytestconfig.getoption("--results")) / name
     run.mkdir(parents=True)
     metric = {"name": "accuracy", "value": 0.5, "stderr": 0.1, "count": 40, "group": "overall"}
-    record = {"task": "mmlu", "score": metric, "metrics": [metric]}
+    faithful = name != "step_100"
+    verdict = {"faithful": faithful, "summary": "faithful" if faithful else "NOT FAITHFUL"}
+    record = {"task": "mmlu", "score": metric, "metrics": [metric], "verdict": verdict}
     (run / "summary.json").write_text(json.dumps({"run": name, "cases": {"test_mmlu[padded]": record}}))
+    assert name != "ckpt-500", "a case that fails"
+    assert faithful
 """
 
 
@@ -266,6 +269,8 @@ def test_each_checkpoint_has_a_process_of_its_own_which_gets_pytests_options(
     out = capsys.readouterr().out
     assert "ckpt-500: FAILED: pytest ended with code 1: " in out and "a case that fails" in out
     assert sorted(values()) == ["step_100"]
+    assert "step_100: done in" in out and ", but test_mmlu[padded]: NOT FAITHFUL" in out
+    assert "[0.352, 0.648] (!)" in out and "(!) step_100: test_mmlu[padded] is NOT FAITHFUL" in out
     write_checkpoint(tmp_path / "ck", "ckpt-600", 0.3)
     assert main([*elsewhere, "-k", "nothing"]) == 2
     assert capsys.readouterr().out.count("...") == 1, "no checkpoint could fare better, so the first ends the call"
