@@ -90,6 +90,11 @@ def judge_section(shown: Shown) -> Html | None:
     judged = [case for case in shown.cases if case.record.get("judge")]
     if not judged:
         return None
+    skipped: dict[str, list[str]] = {}
+    for case in judged:
+        if reason := case.record["judge"].get("skipped"):
+            skipped.setdefault(reason, []).append(case.label)
+    asked = [case for case in judged if "skipped" not in case.record["judge"]]
     columns = [
         Column(name="case"),
         Column(name="judge", kind="text"),
@@ -108,14 +113,13 @@ def judge_section(shown: Shown) -> Html | None:
             "Grades of generated answers by a language model, from 0 to 1. "
             "A missing grade is left out of the mean; it is never a 0."
         ),
-        table("What the judge made of every case", columns, map(_judge_row, judged)),
+        table("What the judge made of every case", columns, map(_judge_row, asked)) if asked else None,
+        *(note(f"Not asked, {reason}: {', '.join(labels)}.") for reason, labels in skipped.items()),
     )
 
 
 def _judge_row(case: ShownCase) -> list[Child]:
     judge = case.record["judge"]
-    if "skipped" in judge:
-        return [case.label, f"not asked: {judge['skipped']}", *[""] * 7]
     score, prompt = judge.get("score"), judge.get("prompt") or {}
     stderr = score and score.get("stderr")
     return [
@@ -142,7 +146,7 @@ def conditions_section(shown: Shown) -> Html:
         Column(name="task"),
         Column(name="cases"),
         Column(name="data", kind="text"),
-        Column(name="questions"),
+        Column(name="questions", kind="text"),
         Column(name="prompts", kind="text"),
         Column(name="fingerprints", kind="text"),
     ]

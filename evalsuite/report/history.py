@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from evalsuite.report.html import Child, Html, element
 from evalsuite.report.numbers import number, plural, ratio, significant
 from evalsuite.report.plots import Line, Scale, line_chart, linear_scale, log_scale
 from evalsuite.report.saved import SavedRun, Shown
+from evalsuite.report.speed import is_optimisation
 from evalsuite.report.tables import Column, badge, folded, note, section, table
 from evalsuite.report.verdicts import KINDS, verdict_kind
 
@@ -27,7 +28,7 @@ def history_section(shown: Shown) -> Html:
             f"{plural(count, 'run')}, oldest first, evenly spaced. "
             "The other sections show the newest record of each case."
         ),
-        *(_task(task, shown) for task in shown.by_task),
+        *(_block(title, labels, shown) for title, labels in _blocks(shown)),
         _runs_table(shown.runs),
     )
 
@@ -36,40 +37,50 @@ def when(saved: SavedRun) -> str:
     return f"{saved.began:%Y-%m-%d %H:%M}"
 
 
-def _task(task: str, shown: Shown) -> Html:
-    labels = [case.label for case in shown.by_task[task]]
+def _blocks(shown: Shown) -> Iterator[tuple[str, list[str]]]:
+    """Titles and labels: the strategies of every task, then the optimisations."""
+    for task, cases in shown.by_task.items():
+        if labels := [case.label for case in cases if not is_optimisation(case)]:
+            yield task, labels
+    if labels := [case.label for case in shown.cases if is_optimisation(case)]:
+        yield "optimisations", labels
+
+
+def _block(title: str, labels: Sequence[str], shown: Shown) -> Html:
+    """Charts of what several runs hold, and a table of everything."""
     dates = [f"{saved.began:%d %b %H:%M}" for saved in shown.runs]
-    speeds = _lines(shown, labels, _speed)
-    scores = _lines(shown, labels, _score)
     charts = []
-    if speeds:
-        scale = log_scale([1.0, *(value for line in speeds for value in line.values if value)])
-        title = f"{task}: speed-up by run"
+    if speeds := _lines(shown, labels, _speed):
+        scale = log_scale([1.0, *_known(speeds)])
         words = [f"{significant(tick, 2)}x" for tick in scale.ticks]
-        charts.append(
-            element("figure", element("figcaption", "speed-up"), line_chart(title, speeds, scale, words, dates))
-        )
-    if scores:
-        scale = _score_scale([value for line in scores for value in line.values if value is not None])
+        chart = line_chart(f"{title}: speed-up by run", speeds, scale, words, dates)
+        charts.append(element("figure", element("figcaption", "speed-up"), chart))
+    if scores := _lines(shown, labels, _score):
+        scale = _score_scale(_known(scores))
         words = [f"{tick:.4g}" for tick in scale.ticks]
-        title = f"{task}: score by run"
-        charts.append(element("figure", element("figcaption", "score"), line_chart(title, scores, scale, words, dates)))
+        chart = line_chart(f"{title}: score by run", scores, scale, words, dates)
+        charts.append(element("figure", element("figcaption", "score"), chart))
     return element(
         "div",
-        element("h3", task),
-        element("div", *charts, class_="pair"),
-        folded("As a table", _table(task, labels, shown)),
+        element("h3", title),
+        element("div", *charts, class_="pair") if charts else None,
+        folded("As a table", _table(title, labels, shown), open_=not charts),
     )
 
 
+def _known(lines: Iterable[Line]) -> list[float]:
+    return [value for line in lines for value in line.values if value is not None]
+
+
 def _lines(shown: Shown, labels: Sequence[str], value: Callable[[Mapping[str, Any]], float | None]) -> list[Line]:
+    """One line a case that has the value; none at all where no case has it twice."""
     lines = []
     for label in labels:
         records = shown.history[label]
         values = [value(records[index]) if index in records else None for index in range(len(shown.runs))]
         if any(v is not None for v in values):
             lines.append(Line(label=label, values=values))
-    return lines
+    return lines if any(len(_known([line])) > 1 for line in lines) else []
 
 
 def _speed(record: Mapping[str, Any]) -> float | None:
@@ -88,7 +99,7 @@ def _score_scale(values: Sequence[float]) -> Scale:
     return linear_scale(low, min(1.0, low + 2 * half), inset=4)
 
 
-def _table(task: str, labels: Sequence[str], shown: Shown) -> Html:
+def _table(title: str, labels: Sequence[str], shown: Shown) -> Html:
     columns = [
         Column(name="case"),
         Column(name="run", kind="text"),
@@ -102,7 +113,7 @@ def _table(task: str, labels: Sequence[str], shown: Shown) -> Html:
         for label in labels
         for index, record in sorted(shown.history[label].items())
     ]
-    return table(f"{task}: every run", columns, rows)
+    return table(f"{title}: every run", columns, rows)
 
 
 def _record_row(label: str, saved: SavedRun, record: Mapping[str, Any]) -> list[Child]:

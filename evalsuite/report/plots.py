@@ -26,7 +26,7 @@ SHAPES = {
     "bar": "M0-7V7",
 }
 SERIES = ("circle", "square", "diamond", "triangle", "cross")
-"""The shapes of lines in one chart, in turn; their colours are the classes `series-0` to `series-4`."""
+"""The shapes of lines in one chart; their colours are the classes `series-0` to `series-4`. See `series_look`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,11 +135,14 @@ def line_chart(
         parts.append(
             element("text", dates[index], x=percent(places[index]), y=height - 4, text_anchor=anchor, class_="tick")
         )
-    return element(
-        "div",
-        _svg(title, height, *parts),
-        legend([(SERIES[i % 5], f"series-{i % 5}", line.label) for i, line in enumerate(lines)]),
-    )
+    looks = [(*series_look(number), line.label) for number, line in enumerate(lines)]
+    return element("div", _svg(title, height, *parts), legend(looks))
+
+
+def series_look(number: int) -> tuple[str, str]:
+    """The shape and the class of a chart's line: 25 pairs, all different."""
+    count = len(SERIES)
+    return SERIES[(number + number // count) % count], f"series-{number % count}"
 
 
 def legend(entries: Iterable[tuple[str, str, str]]) -> Html:
@@ -163,14 +166,14 @@ def percent(value: float) -> str:
 
 
 def _series(number: int, places: Sequence[float], heights: Sequence[int | None]) -> list[Html]:
-    kind = f"series-{number % 5}"
+    shape, kind = series_look(number)
     points = list(zip(places, heights, strict=True))
     lines = [
         element("line", x1=percent(x), y1=y, x2=percent(next_x), y2=next_y, class_=f"line {kind}")
         for (x, y), (next_x, next_y) in pairwise(points)
         if y is not None and next_y is not None
     ]
-    return lines + [mark(x, SERIES[number % 5], kind, y) for x, y in points if y is not None]
+    return lines + [mark(x, shape, kind, y) for x, y in points if y is not None]
 
 
 def _svg(title: str, height: int, *parts: Html) -> Html:

@@ -10,16 +10,10 @@ from typing import Any
 
 import pytest
 
-from evalsuite.report.page import render
-from evalsuite.report.saved import read_saved, shown
-from tests.report.making import HOSTILE, large_run, varied_run
+from tests.report.making import HOSTILE, large_run, page_of, varied_run
 
 MANY = 30_000
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-
-
-def page_of(*runs: Path, **options: bool) -> str:
-    return render(shown(read_saved(runs)), **options)
 
 
 @pytest.fixture(scope="session")

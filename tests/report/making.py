@@ -9,6 +9,8 @@ from typing import Any
 
 from evalsuite.evaluation import prompt_hash
 from evalsuite.prompts import keep_prompts
+from evalsuite.report.page import render
+from evalsuite.report.saved import read_saved, shown
 from evalsuite.types import ChoiceRequest
 
 HOSTILE = (
@@ -17,6 +19,10 @@ HOSTILE = (
 )
 """Everything that has ended a string somewhere."""
 NAME = "20260131-120000-nano-1"
+
+
+def page_of(*runs: Path) -> str:
+    return render(shown(read_saved(runs)))
 
 
 def record(name: str, *, task: str = "mmlu", questions: int = 4, **changes: Any) -> dict[str, Any]:

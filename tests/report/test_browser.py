@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.report.conftest import page_of
-from tests.report.making import HOSTILE, NAME, varied_run
+from tests.report.making import HOSTILE, NAME, page_of, varied_run
 
 PHONE = {"width": 360, "height": 740}
 SECONDS = 3.0

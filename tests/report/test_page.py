@@ -8,8 +8,7 @@ import re
 
 import pytest
 
-from tests.report.conftest import page_of
-from tests.report.making import flip, record, speed_up, varied_run, verdict, write_run
+from tests.report.making import flip, page_of, record, speed_up, varied_run, verdict, write_run
 
 SECONDS = 3.0
 PADDED = "test_mmlu[padded]"
@@ -160,6 +159,8 @@ def test_the_judge_has_a_block_where_there_is_one(tmp_path):
     words = section(page_with(tmp_path / "judged", judge=judge), "judge")
     assert "local:nano 0.500 ± 0.100 3 1 (25.0%) 1 timeout 2 version 2, abc 1.5 s" in words
     assert 'id="judge"' not in page_with(tmp_path / "not")
+    skipped = section(page_with(tmp_path / "skipped", judge={"skipped": "its answers are letters"}), "judge")
+    assert "Not asked, its answers are letters: test_mmlu[padded]." in skipped
 
 
 def test_history_needs_two_runs_and_then_shows_both(tmp_path):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalsuite.report.numbers import score_interval, seconds, share, si, significant
-from evalsuite.report.plots import MOST_TICKS, Line, line_chart, linear_scale, log_scale, mark, row_plot
+from evalsuite.report.plots import MOST_TICKS, Line, line_chart, linear_scale, log_scale, mark, row_plot, series_look
 
 positive = st.floats(1e-9, 1e15)
 
@@ -53,6 +53,10 @@ def test_a_line_has_a_gap_where_a_run_lacks_the_case():
     chart = line_chart("x", lines, log_scale([1, 2]), ["1x", "2x"], list("abcd"))
     assert chart.count('class="line series-0"') == 1
     assert chart.count('class="mark series-0"') == 3 + 1  # and the legend's
+
+
+def test_lines_of_one_chart_look_different():
+    assert len({series_look(number) for number in range(25)}) == 25
 
 
 def test_the_interval_of_a_share_is_wilsons():
