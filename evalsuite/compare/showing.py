@@ -82,7 +82,7 @@ def _score_rows(case: ComparedCase) -> Iterator[tuple[str, ...]]:
 
 
 def _said(row: MetricRow) -> str:
-    verdict = ("B worse" if row.worse else "B better") if row.significant else "no difference shown"
+    verdict = ("B worse" if row.worse else "B better") if row.significant else "within chance"
     return f"{verdict}, {row.missing:,} missing" if row.missing else verdict
 
 
