@@ -34,14 +34,20 @@ def main() -> None:
     shards.add_argument("--to", type=Path, required=True)
     shards.add_argument("--count", type=int, default=400, help="shards of 2 M tokens")
     shards.add_argument("--processes", type=int)
-    shards.add_argument("--mixture", choices=("lessons", "revision"), help="for a trained model (default: the base's)")
+    shards.add_argument(
+        "--mixture",
+        choices=("lessons", "revision", "contrast"),
+        help="for a trained model (default: the base's)",
+    )
     shards.add_argument("--batch-tokens", type=int, default=32_768)
     train = steps.add_parser("train")
     train.add_argument("--shards", type=Path, required=True)
     train.add_argument("--count", type=int, default=400, help="how many shards there will be")
     train.add_argument("--to", type=Path, required=True)
     train.add_argument("--seconds", type=float, default=240.0)
-    train.add_argument("--start", type=Path, help="checkpoint to go on from (default: random weights)")
+    train.add_argument(
+        "--start", type=Path, help="checkpoint or exported folder to go on from (default: random weights)"
+    )
     train.add_argument("--learning-rate", type=float, default=3e-3)
     train.add_argument("--answers-only", action="store_true", help="prompts weigh nothing: half the work")
     train.add_argument("--layers", type=int, default=3)
@@ -76,7 +82,7 @@ def _run(a: argparse.Namespace) -> None:
 
         export(a.checkpoint, a.model_dir)
     else:
-        from evalsuite.nano.agreement import agreement, agreement_by_kind, judge_sample
+        from evalsuite.nano.agreement import agreement, agreement_by_kind, judge_sample, judge_summaries
         from evalsuite.nano.figures import measure
 
         for dtype in ("float32", "bfloat16"):
@@ -86,6 +92,8 @@ def _run(a: argparse.Namespace) -> None:
             verdicts = judge_sample(a.model_dir, a.data_dir, dtype=dtype)
             print(json.dumps({"dtype": dtype, "grades follow exact match": agreement(verdicts)}))
             print(json.dumps({"dtype": dtype, "of every kind": agreement_by_kind(verdicts)}, ensure_ascii=False))
+            stories = agreement_by_kind(judge_summaries(a.model_dir, a.data_dir, dtype=dtype))
+            print(json.dumps({"dtype": dtype, "summaries in the same words": stories}))
 
 
 def _train(a: argparse.Namespace) -> None:

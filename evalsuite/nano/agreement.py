@@ -15,7 +15,7 @@ from evalsuite.engines.transformers import TransformersEngine
 from evalsuite.judge.prompts import render
 from evalsuite.judge.reading import read_grade
 from evalsuite.loading import load
-from evalsuite.nano.candidates import KINDS, Candidate, draw_candidate
+from evalsuite.nano.candidates import KINDS, RETOLD, Candidate, Gradable, assess, draw_candidate
 from evalsuite.nano.grading import sample_gradables
 from evalsuite.nano.samples import held_out_ids
 from evalsuite.types import GenerationRequest
@@ -23,6 +23,8 @@ from evalsuite.types import GenerationRequest
 MAX_NEW_TOKENS = 8
 RIGHT_FROM = 0.5
 """A grade of this or more says that the answer is right."""
+SHIFTS = (1, 2, 3, 5, 8, 13)
+"""How many places later the stories come whose summaries are offered as another story's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,23 +48,51 @@ def judge_sample(
     model: Path, data: Path, *, dtype: str = "float32", pairs: int = 2, every: int = 1, seed: int = 0
 ) -> list[Verdict]:
     """Grades, on the CPU, of `pairs` right and as many wrong candidates for every `every`-th question of the sample."""
-    unseen = held_out_ids(data)
     rng = random.Random(f"agreement/{seed}")
-    asked: dict[str, tuple[str, bool, Candidate]] = {}
-    requests: list[GenerationRequest] = []
-    for identifier, of in list(sample_gradables(data).items())[::every]:
-        for index in range(2 * pairs):
-            candidate = draw_candidate(rng, of, right=index % 2 == 0)
-            key = f"{identifier}#{index}"
-            asked[key] = (of.task, identifier in unseen, candidate)
-            prompt = render(of.task, of.fields, of.gold, candidate.text)
-            requests.append(GenerationRequest(id=key, prompt=prompt, max_new_tokens=MAX_NEW_TOKENS))
+    asked = [
+        (identifier, of, draw_candidate(rng, of, right=index % 2 == 0))
+        for identifier, of in list(sample_gradables(data).items())[::every]
+        for index in range(2 * pairs)
+    ]
+    return _judge(model, data, dtype, asked)
+
+
+def judge_summaries(
+    model: Path, data: Path, *, dtype: str = "float32", shifts: Sequence[int] = SHIFTS, seed: int = 0
+) -> list[Verdict]:
+    """Grades, on the CPU, of summaries that read alike but for their facts, for every story of the sample.
+
+    Its gold; the golds of the stories that come `shifts` places later, of kind `other story`; and the gold with some
+    and with one of its details drawn afresh.
+    """
+    rng = random.Random(f"summaries/{seed}")
+    stories = [(i, of) for i, of in sample_gradables(data).items() if of.task == "vietnews"]
+    asked: list[tuple[str, Gradable, Candidate]] = []
+    for index, (identifier, of) in enumerate(stories):
+        later = (stories[(index + shift) % len(stories)][1].gold[0] for shift in shifts)
+        told = [assess("gold", of.gold[0], of), *(assess("other story", gold, of) for gold in later)]
+        told += [draw_candidate(rng, of, right=False, among=(kind,)) for kind in RETOLD[1:]]
+        asked += [(identifier, of, candidate) for candidate in told]
+    return _judge(model, data, dtype, asked)
+
+
+def _judge(model: Path, data: Path, dtype: str, asked: Sequence[tuple[str, Gradable, Candidate]]) -> list[Verdict]:
+    """The model's replies, in the order of `asked`: example id, question or story, candidate."""
+    unseen = held_out_ids(data)
+    requests = [
+        GenerationRequest(
+            id=f"{identifier}#{index}",
+            prompt=render(of.task, of.fields, of.gold, candidate.text),
+            max_new_tokens=MAX_NEW_TOKENS,
+        )
+        for index, (identifier, of, candidate) in enumerate(asked)
+    ]
     loaded = load(InferenceConfig(model=str(model), dtype=dtype, device="cpu"))
     with TransformersEngine(loaded, ExecutionOptions()) as engine:
         replies = {o.id: o.text for o in engine.generate(engine.encode_prompts(requests), "padded")}
     return [
-        Verdict(task=task, held_out=side, candidate=candidate, reply=replies[key])
-        for key, (task, side, candidate) in asked.items()
+        Verdict(task=of.task, held_out=identifier in unseen, candidate=candidate, reply=replies[request.id])
+        for request, (identifier, of, candidate) in zip(requests, asked, strict=True)
     ]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from evalsuite.metrics.squad import squad_scores
+from evalsuite.nano.news import retell
 
 _SPELLINGS: tuple[Callable[[str], str], ...] = (
     str.lower,
@@ -58,18 +59,27 @@ class Candidate:
     """Over syllables, the best over the golds."""
 
 
-def draw_candidate(rng: random.Random, of: Gradable, *, right: bool) -> Candidate:
-    """A candidate of a random kind that is right, or wrong, by exact match."""
+RETOLD = ("other story", "like story", "one detail")
+"""Wrong summaries that read like the right one; of nano's own stories alone."""
+
+
+def draw_candidate(rng: random.Random, of: Gradable, *, right: bool, among: tuple[str, ...] | None = None) -> Candidate:
+    """A candidate that is right, or wrong, by exact match; of a random kind among those (default: `kinds`)."""
     while True:
-        kind = rng.choice(kinds(of, right=right))
-        text = " ".join(_MAKERS[kind](rng, of).split())
-        scores = squad_scores(text, of.gold)
-        if (scores["exact_match"] == 1) == right:
-            return Candidate(kind=kind, text=text, exact=right, f1=scores["f1"])
+        kind = rng.choice(among or kinds(of, right=right))
+        candidate = assess(kind, " ".join(_MAKERS[kind](rng, of).split()), of)
+        if candidate.exact == right:
+            return candidate
+
+
+def assess(kind: str, text: str, of: Gradable) -> Candidate:
+    """That text as an answer, with what the metrics say of it."""
+    scores = squad_scores(text, of.gold)
+    return Candidate(kind=kind, text=text, exact=scores["exact_match"] == 1, f1=scores["f1"])
 
 
 def kinds(of: Gradable, *, right: bool) -> tuple[str, ...]:
-    """What can be made of it."""
+    """What can be made of any question or story."""
     answerable = any(of.gold)
     if right:
         several = ("another gold",) if len(of.gold) > 1 else ()
@@ -136,5 +146,8 @@ _MAKERS: Mapping[str, Callable[[random.Random, Gradable], str]] = {
     "shorter": _shorter,
     "piece of the text": lambda rng, of: _piece(rng, of, 12),
     "words at random": _at_random,
+    "other story": lambda rng, of: retell(rng, of.gold[0], 4),
+    "like story": lambda rng, of: retell(rng, of.gold[0], rng.randint(2, 3)),
+    "one detail": lambda rng, of: retell(rng, of.gold[0], 1),
 }
 KINDS = tuple(_MAKERS)

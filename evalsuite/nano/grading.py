@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from evalsuite.judge.prompts import render
-from evalsuite.nano.candidates import Candidate, Gradable, draw_candidate
+from evalsuite.nano.candidates import RETOLD, Candidate, Gradable, draw_candidate
 from evalsuite.nano.documents import Document
 from evalsuite.nano.news import draw_story
 from evalsuite.nano.passages import draw_passage
@@ -44,17 +44,37 @@ def grade_vietnews(rng: random.Random, *, held_out: bool = False) -> Document:
     return _document("grade vietnews", rng, story, (presentation,))
 
 
+def grade_retold(rng: random.Random, *, held_out: bool = False) -> Document:
+    """One summary of a story; half of the wrong ones are whole summaries in the same words but for their facts."""
+    story, presentation = _draw_summary(rng, held_out=held_out)
+    return _document("grade retold", rng, story, (presentation,), retold=0.5)
+
+
 def compare(rng: random.Random) -> Document:
     """The last lines of a grading prompt alone: gold, candidate, grade."""
     draw = _draw_question if rng.random() < 0.7 else _draw_summary
     gradable, _ = draw(rng, held_out=False)
-    document = _document("compare", rng, gradable, ())
+    return _tail(_document("compare", rng, gradable, ()))
+
+
+def compare_retold(rng: random.Random) -> Document:
+    """The last lines for a summary; three in four of the wrong ones are in the same words but for their facts."""
+    story, _ = _draw_summary(rng, held_out=False)
+    return _tail(_document("compare retold", rng, story, (), retold=0.75))
+
+
+def _tail(document: Document) -> Document:
     prompt, answer = document.parts
-    return Document(kind="compare", parts=("\n".join(prompt.split("\n")[-_TAIL_LINES:]), answer))
+    return Document(kind=document.kind, parts=("\n".join(prompt.split("\n")[-_TAIL_LINES:]), answer))
 
 
-def _document(kind: str, rng: random.Random, of: Gradable, presentations: tuple[str, ...]) -> Document:
-    candidate = draw_candidate(rng, of, right=rng.random() < 0.5)
+def _document(
+    kind: str, rng: random.Random, of: Gradable, presentations: tuple[str, ...], *, retold: float = 0.0
+) -> Document:
+    """`retold`: the share of wrong candidates that are retold."""
+    right = rng.random() < 0.5
+    among = RETOLD if retold and not right and rng.random() < retold else None
+    candidate = draw_candidate(rng, of, right=right, among=among)
     prompt = render(of.task, of.fields, of.gold, candidate.text)
     return Document(kind=kind, parts=(prompt, f" {grade(candidate)}"), presentations=presentations)
 

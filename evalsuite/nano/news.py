@@ -6,10 +6,13 @@ The summary names who, what, where and when, all of which the article states; th
 from __future__ import annotations
 
 import random
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from evalsuite.nano.split import is_held_out
 from evalsuite.nano.tables import listed
+from evalsuite.tasks.cleaning import desegment
 
 _WHO = listed(
     "Công_an|Sở Y_tế|Sở Giáo_dục|Hội Nông_dân|Đoàn Thanh_niên|Ban Quản_lý dự_án|Trường Đại_học|Hội Chữ_thập_đỏ|"
@@ -54,6 +57,15 @@ _NAMES = listed(
 _JOBS = listed("giám_đốc|hiệu_trưởng|trưởng_phòng|bác_sĩ|phó chủ_tịch|tình_nguyện_viên")
 
 
+_DETAILS: tuple[Callable[[random.Random], str], ...] = (
+    lambda rng: rng.choice(_WHO),
+    lambda rng: rng.choice(_WHERE),
+    lambda rng: rng.choice(_WHAT).format(n=rng.randint(2, 99)),
+    lambda rng: f"{rng.randint(1, 28)}/{rng.randint(1, 12)}",
+)
+"""Who, where, what and when, as they follow each other in a summary."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Story:
     """One news item, segmented: syllables of a word joined by `_`, spaces around punctuation."""
@@ -72,9 +84,7 @@ def draw_story(rng: random.Random, *, held_out: bool) -> Story:
 
 
 def _draw(rng: random.Random) -> Story:
-    who, where = rng.choice(_WHO), rng.choice(_WHERE)
-    what = rng.choice(_WHAT).format(n=rng.randint(2, 99))
-    date = f"{rng.randint(1, 28)}/{rng.randint(1, 12)}"
+    who, where, what, date = (draw(rng) for draw in _DETAILS)
     sentences = [rng.choice(_LEAD).format(w=who, p=where, a=what, d=date)]
     for filler in rng.sample(_PADDING, rng.randint(2, 5)):
         sentences.append(filler.format(m=rng.choice(_NAMES), j=rng.choice(_JOBS), k=rng.randint(1, 99)))
@@ -86,3 +96,28 @@ def _draw(rng: random.Random) -> Story:
         article=" ".join(sentences),
         abstract=f"{who} {where} {what} vào ngày {date} .",
     )
+
+
+_SUMMARY = re.compile(
+    "({}) ({}) (.+) vào ngày (.+)\\.".format(*("|".join(map(desegment, names)) for names in (_WHO, _WHERE)))
+)
+
+
+def retell(rng: random.Random, summary: str, details: int) -> str:
+    """The summary, desegmented, with that many of its four details (who, where, what, when) drawn afresh.
+
+    Raises `ValueError` for a text that is no such summary.
+    """
+    told = _SUMMARY.fullmatch(summary)
+    if told is None:
+        raise ValueError(f"expected the desegmented summary of a story of this module; got {summary!r}")
+    parts = list(told.groups())
+    for at in rng.sample(range(len(parts)), details):
+        parts[at] = _other(rng, _DETAILS[at], parts[at])
+    return "{} {} {} vào ngày {}.".format(*parts)
+
+
+def _other(rng: random.Random, draw: Callable[[random.Random], str], than: str) -> str:
+    while (drawn := desegment(draw(rng))) == than:
+        pass
+    return drawn

@@ -35,6 +35,8 @@ _MAKERS: Mapping[str, Callable[[random.Random], Document]] = {
     "compare": grading.compare,
     "grade viquad": grading.grade_viquad,
     "grade vietnews": grading.grade_vietnews,
+    "compare retold": grading.compare_retold,
+    "grade retold": grading.grade_retold,
 }
 EARLY: Mapping[str, float] = {
     "lookup": 40, "lookup shots": 6, "letters": 30, "open": 14, "words": 5, "viquad": 3, "vietnews": 2,
@@ -55,9 +57,17 @@ REVISION: Mapping[str, float] = {
     "lookup": 4, "open": 6, "words": 3, "bare": 5, "mmlu": 6, "vmlu": 7, "vnhsge": 8, "viquad": 6, "vietnews": 4,
     "mmlu shots": 0.8, "vmlu shots": 0.8, "vnhsge shots": 0.8, "viquad shots": 0.8, "vietnews shots": 0.8,
 }  # fmt: skip
-MIXTURES: Mapping[str, Mapping[str, float]] = {"early": EARLY, "late": LATE, "lessons": LESSONS, "revision": REVISION}
+CONTRAST: Mapping[str, float] = {
+    "compare retold": 60, "grade retold": 8, "compare": 15, "grade viquad": 8, "grade vietnews": 2,
+    "lookup": 2, "open": 3, "words": 1.5, "bare": 2.5, "mmlu": 3, "vmlu": 3.5, "vnhsge": 4, "viquad": 3, "vietnews": 2,
+    "mmlu shots": 0.4, "vmlu shots": 0.4, "vnhsge shots": 0.4, "viquad shots": 0.4, "vietnews shots": 0.6,
+}  # fmt: skip
+MIXTURES: Mapping[str, Mapping[str, float]] = {
+    "early": EARLY, "late": LATE, "lessons": LESSONS, "revision": REVISION, "contrast": CONTRAST,
+}  # fmt: skip
 """Shares of documents, not of tokens. The tokenizer and the base are trained on `early` and `late`; the model that
-they give then learns to grade by `lessons`, and everything side by side by `revision`."""
+they give then learns to grade by `lessons`, and everything side by side by `revision`. `contrast` is to teach it to
+tell the summary of another story from the right one; the released weights are without it (README.md says why)."""
 
 
 def draw_document(rng: random.Random, mixture: str) -> Document:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from evalsuite.nano.curves import exact_share, watched_sets
@@ -69,7 +70,7 @@ def train(
 ) -> list[dict[str, Any]]:
     """Train until the time is up; writes model.pt and curve.json to `out` at every report, and returns the curve.
 
-    From random weights, or from the checkpoint `start`, which must be of the plan's shape.
+    From random weights, or from `start` (see `read_start`), which must be of the plan's shape.
     """
     torch.manual_seed(plan.seed)
     torch.set_float32_matmul_precision("high")
@@ -79,7 +80,7 @@ def train(
     shape = {"vocab": encoder.vocabulary, **asdict(plan.shape)}
     model = Twin(**shape).to(device)
     if start is not None:
-        model.load_state_dict(torch.load(start, weights_only=True, map_location=device)["state"])
+        model.load_state_dict(read_start(start))
     optimiser = make_optimiser(model, plan.weight_decay, device)
     loss_of: Callable[[Tensor, Tensor], Tensor] = model.answer_loss if plan.answers_only else model.loss
     if plan.compile:
@@ -115,6 +116,14 @@ def train(
             print(json.dumps(curve[-1]), flush=True)
             save(model, shape, curve, out)
     return curve
+
+
+def read_start(start: Path) -> dict[str, Tensor]:
+    """Weights by name: of a checkpoint that training wrote, or of a folder that `export` wrote."""
+    if start.is_dir():
+        return load_file(start / "model.safetensors")
+    state: dict[str, Tensor] = torch.load(start, weights_only=True, map_location="cpu")["state"]
+    return state
 
 
 def make_optimiser(model: Twin, decay: float, device: str) -> torch.optim.AdamW:

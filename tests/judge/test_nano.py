@@ -17,14 +17,30 @@ def grades() -> dict[str, JudgeGrade]:
 
 
 def test_nano_s_grades_follow_exact_match(grades: dict[str, JudgeGrade]) -> None:
-    """Over both tasks. The summary of another story, in the same words but for its facts, is beyond it."""
     assert agreement(QUESTIONS, grades) >= 0.8
-    assert agreement([question for question in QUESTIONS if question.task == "viquad"], grades) >= 0.95
 
 
-def test_nano_knows_the_right_summaries(grades: dict[str, JudgeGrade]) -> None:
-    right = [question for question in QUESTIONS if question.task == "vietnews" and question.id.endswith("#right")]
-    assert agreement(right, grades) >= 0.95
+@pytest.mark.parametrize(
+    ("task", "side", "least"),
+    [
+        ("viquad", "right", 0.95),
+        ("viquad", "wrong", 0.95),
+        ("vietnews", "right", 0.95),
+        pytest.param(
+            "vietnews",
+            "wrong",
+            0.85,
+            marks=pytest.mark.xfail(strict=True, reason="nano takes the summary of another story for right"),
+        ),
+    ],
+)
+def test_nano_knows_right_answers_and_wrong_ones_of_both_tasks(
+    grades: dict[str, JudgeGrade], task: str, side: str, least: float
+) -> None:
+    """A wrong one is the answer to another question, or the summary of another story."""
+    asked = [question for question in QUESTIONS if question.task == task and question.id.endswith(f"#{side}")]
+    assert len(asked) >= 24
+    assert agreement(asked, grades) >= least
 
 
 def test_nano_gives_a_number_nearly_every_time(grades: dict[str, JudgeGrade]) -> None:

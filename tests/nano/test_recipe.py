@@ -21,7 +21,17 @@ from evalsuite.nano.seen import sample_documents
 from evalsuite.nano.shards import PROMPT_WEIGHT, WEIGHT_UNIT, Shard, StreamPlan, build_shard, weigh
 from evalsuite.nano.stream import MIXTURES, draw_document
 from evalsuite.nano.tokenizer import Encoder, train_tokenizer
-from evalsuite.nano.train import Shape, TrainPlan, apply_step, make_optimiser, rate, read_batches, set_rate, train
+from evalsuite.nano.train import (
+    Shape,
+    TrainPlan,
+    apply_step,
+    make_optimiser,
+    rate,
+    read_batches,
+    read_start,
+    set_rate,
+    train,
+)
 from evalsuite.nano.twin import Twin
 
 TINY = Shape(hidden=32, layers=2, heads=2, kv_heads=1, head_dim=16, inner=64)
@@ -177,6 +187,19 @@ def test_a_run_goes_on_from_a_checkpoint(tmp_path: Path, shard: Shard) -> None:
     train(other, **where, out=tmp_path / "two", start=start, clock=itertools.count().__next__)
     one, two = (torch.load(tmp_path / out / "model.pt", weights_only=True)["state"] for out in ("one", "two"))
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_run_goes_on_from_an_exported_folder(tmp_path: Path, encoder: Encoder) -> None:
+    twin = tiny_twin(encoder.vocabulary)
+    shape = {"vocab": encoder.vocabulary, **dataclasses.asdict(TINY)}
+    torch.save({"shape": shape, "state": twin.state_dict()}, tmp_path / "model.pt")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((MODEL_DIR / name).read_bytes())
+    export(tmp_path / "model.pt", tmp_path)
+    again = tiny_twin(encoder.vocabulary)
+    again.load_state_dict(read_start(tmp_path))
+    state = twin.state_dict()
+    assert all(torch.equal(state[name].bfloat16().float(), value) for name, value in again.state_dict().items())
 
 
 def test_batches_come_in_shard_order_and_start_over(tmp_path: Path, shard: Shard) -> None:
