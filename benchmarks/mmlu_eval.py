@@ -9,7 +9,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from evalsuite.errors import RequestError
-from evalsuite.interface.data import Data, asked, data_source, first_of_each_group, only_groups, text, texts
+from evalsuite.interface.data import (
+    Data,
+    asked,
+    data_source,
+    first_of_each_group,
+    only_groups,
+    optional_text,
+    text,
+    texts,
+)
 from evalsuite.interface.running import How, OnGraded, choose, compute_logprobs_for_all_choices_batched, evaluate
 from evalsuite.interface.scores import Scores, accuracy_and_count
 from evalsuite.tasks import mmlu
@@ -35,13 +44,14 @@ def predict_mmlu_single(
         subject: such as `high_school_biology`, for the prompt's opening line.
 
     Raises:
-        RequestError: not four texts.
+        RequestError: not four texts, or something else that is no text.
+        ConfigError: `shots`, which a question of one's own has not.
     """
     options = tuple(texts("choices", choices))
     if len(options) != len(LETTERS):
         raise RequestError(f"choices: expected {len(LETTERS)} texts, got {len(options)}")
     body = mmlu.render_body(text("question", question), options)
-    example = asked("mmlu/caller", mmlu.describe(subject), body, LETTERS)
+    example = asked("mmlu/caller", mmlu.describe(optional_text("subject", subject)), body, LETTERS)
     return LETTERS.index(choose(model, tokenizer, MMLU, example, How(use_batching=use_batching, **how)))
 
 
@@ -62,14 +72,15 @@ def run_mmlu_eval(
         subjects: names such as `anatomy`; None for all.
         max_samples_per_subject: the first so many of each subject; None for all.
         data: None for the hub's `cais/mmlu`, a directory of released files, or `sample`.
+        how: with `batch_size`, padded batches of so many rows run in place of packs.
 
     Raises:
         DataError: data that cannot be had or read.
-        ConfigError: a subject or split that it has not.
+        ConfigError: a subject or split that it has not; no subject at all.
     """
     settings = How(**how)
     questions = MMLU.read(data_source(data), split=split, shots=settings.shots)
     if subjects is not None:
-        questions = only_groups(questions, [subjects] if isinstance(subjects, str) else subjects)
+        questions = only_groups(questions, [subjects] if isinstance(subjects, str) else texts("subjects", subjects))
     questions = first_of_each_group(questions, max_samples_per_subject)
     return accuracy_and_count(MMLU, evaluate(model, tokenizer, MMLU, questions, settings, on_graded))

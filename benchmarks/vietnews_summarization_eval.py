@@ -5,8 +5,8 @@ Keyword arguments after those listed are the fields of `evalsuite.interface.runn
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from evalsuite.errors import RequestError
@@ -59,7 +59,7 @@ def run_vietnews_summarization_eval(
     use_batching: bool = True,
     *,
     judge: Judge | None = None,
-    judge_grades: Path | None = None,
+    judge_grades: str | os.PathLike[str] | None = None,
     on_graded: OnGraded | None = None,
     **how: Any,
 ) -> Scores:

@@ -5,8 +5,8 @@ Keyword arguments after those listed are the fields of `evalsuite.interface.runn
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from evalsuite.errors import RequestError
@@ -63,7 +63,7 @@ def run_viquad_eval_with_judge(
     use_batching: bool = True,
     *,
     judge: Judge | None = None,
-    judge_grades: Path | None = None,
+    judge_grades: str | os.PathLike[str] | None = None,
     on_graded: OnGraded | None = None,
     **how: Any,
 ) -> Scores:
@@ -77,12 +77,15 @@ def run_viquad_eval_with_judge(
         data: None for the hub's `taidng/UIT-ViQuAD2.0`, a directory of released files, one of them, or `sample`.
         max_samples: so many questions, answerable and not in proportion, the same each time.
         judge_base_url: `http(s)://host:port/v1` or `local:MODEL`; None for no judge.
-        judge_api_key, judge_model: None for what the environment says: see `evalsuite.judge.opening.open_judge`.
+        judge_api_key, judge_model: None for what the environment says, a key of "" for none: see
+            `evalsuite.judge.opening.open_judge`.
         judge: a judge that is open already, in place of an address.
         judge_grades: folder where grades are kept and reused.
+        batch_size: most prompts in one forward; None leaves it to the token budget.
 
     Raises:
         DataError: data that cannot be had or read.
+        ConfigError: a judge, its key or its folder that cannot be meant (before anything is generated).
         JudgeError: no judge at the address (before anything is generated), or too many grades missing (when all is
             done; the other metrics stand in a note on the error).
     """

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from evalsuite.interface.data import asked, lettered, text
+from evalsuite.interface.data import asked, lettered, optional_text, path, text
 from evalsuite.interface.running import How, OnGraded, choose, compute_logprobs_for_all_choices_batched, evaluate
 from evalsuite.interface.scores import Scores, accuracy_and_count
 from evalsuite.tasks import limit_examples, vmlu
@@ -33,15 +32,17 @@ def predict_vmlu_single(
     """The letter, A to E, of the choice that the model takes.
 
     Args:
-        choices: 2 to 5 texts; those without a letter get theirs.
+        choices: 2 to 5 texts. Where every one begins with its own letter, in order, these stand; else all get theirs.
         subject: the two digits that open a question's id, for the prompt's opening line.
 
     Raises:
         DataError: fewer or more choices, or letters out of order.
+        RequestError: something that is no text.
+        ConfigError: `shots`, which a question of one's own has not.
     """
     options = lettered(choices)
     body = vmlu.render_body(text("question", question), options)
-    example = asked("vmlu/caller", vmlu.describe(subject), body, LETTERS[: len(options)])
+    example = asked("vmlu/caller", vmlu.describe(optional_text("subject", subject)), body, LETTERS[: len(options)])
     return choose(model, tokenizer, VMLU, example, How(use_batching=use_batching, **how))
 
 
@@ -61,10 +62,11 @@ def run_vmlu_eval(
     Args:
         jsonl_path: a file in the released format. Shots come from the `dev.jsonl` beside it.
         max_samples: so many questions, drawn from every subject in proportion, the same each time.
+        how: with `batch_size`, padded batches of so many rows run in place of packs.
 
     Raises:
         DataError: a file that cannot be read, with its row and field.
     """
     settings = How(**how)
-    questions = limit_examples(vmlu.read_vmlu_file(Path(jsonl_path), settings.shots), max_samples)
+    questions = limit_examples(vmlu.read_vmlu_file(path("jsonl_path", jsonl_path), settings.shots), max_samples)
     return accuracy_and_count(VMLU, evaluate(model, tokenizer, VMLU, questions, settings, on_graded))

@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from evalsuite.interface.data import asked, data_source, first_of_each_group, lettered, text, texts
+from evalsuite.interface.data import asked, data_source, first_of_each_group, lettered, optional_text, path, text, texts
 from evalsuite.interface.running import How, OnGraded, choose, compute_logprobs_for_all_choices_batched, evaluate
 from evalsuite.interface.scores import accuracy_and_count
 from evalsuite.tasks import vnhsge
@@ -33,12 +33,14 @@ def predict_vnhsge_single(
 
     Args:
         question: as released, with its choices inside, or without them.
-        choices: their texts, 2 to 5, where `question` is without them. None where it holds A to D, and the bare
-            letters (`["A", "B", "C"]`) where it holds these.
+        choices: their texts, 2 to 5, where `question` is without them, lettered as VMLU's. None where it holds A to D,
+            and the bare letters (`["A", "B", "C"]`) where it holds these.
         subject: a folder's name such as `History`, for the prompt's opening line.
 
     Raises:
         DataError: fewer or more choices, or letters out of order.
+        RequestError: something that is no text.
+        ConfigError: `shots`, which a question of one's own has not.
     """
     whole = text("question", question)
     given = vnhsge.LETTERS if choices is None else tuple(texts("choices", choices))
@@ -46,7 +48,9 @@ def predict_vnhsge_single(
     letters = LETTERS[: len(options)]
     if given != letters:
         whole = "\n".join((whole.rstrip(), *options))
-    example = asked("vnhsge/caller", vnhsge.describe(subject), vnhsge.render_body(whole), letters)
+    example = asked(
+        "vnhsge/caller", vnhsge.describe(optional_text("subject", subject)), vnhsge.render_body(whole), letters
+    )
     return choose(model, tokenizer, VNHSGE, example, How(use_batching=use_batching, **how))
 
 
@@ -68,12 +72,13 @@ def run_vnhsge_eval(
         root_dir: the folder that holds SUBJECT/*.json, or `vnhsge/` with it.
         max_samples_per_subset: the first so many of each subject and year; None for all.
         split: `eval` (the default), `test` or `train`.
+        how: with `batch_size`, padded batches of so many rows run in place of packs.
 
     Raises:
         DataError: data that cannot be read, with its file, row and field.
     """
     settings = How(**how)
-    questions = VNHSGE.read(data_source(root_dir), split=split, shots=settings.shots)
+    questions = VNHSGE.read(data_source(path("root_dir", root_dir)), split=split, shots=settings.shots)
     questions = first_of_each_group(questions, max_samples_per_subset)
     graded = evaluate(model, tokenizer, VNHSGE, questions, settings, on_graded)
     accuracy, count = accuracy_and_count(VNHSGE, graded)

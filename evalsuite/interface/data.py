@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from evalsuite.errors import ConfigError, RequestError
 from evalsuite.nano import DATA_DIR
 from evalsuite.tasks.base import DataSource, Example, Task, TaskData
+from evalsuite.tasks.grading import LETTERS
 from evalsuite.tasks.reading import Row
-from evalsuite.tasks.vmlu import lettered_choices
+from evalsuite.tasks.vmlu import label, lettered_choices
 
 Data = str | os.PathLike[str] | DataSource | None
 
@@ -37,9 +38,11 @@ def read(task: Task, data: Data, split: str | None, shots: int) -> TaskData:
 
 
 def data_source(data: Data) -> DataSource:
-    """As `read` takes it, single files aside."""
+    """As `read` takes it, single files aside. Raises `ConfigError` for what is none of these."""
     if isinstance(data, DataSource):
         return data
+    if data is not None and not isinstance(data, str | os.PathLike):
+        raise ConfigError(f"data: expected a path, `sample`, `hub` or None; got {data!r:.80}")
     if data is None or data == "hub":
         return DataSource(kind="hub")
     return DataSource(kind="directory", path=str(DATA_DIR) if data == "sample" else os.fspath(data))
@@ -56,7 +59,9 @@ def alone(task: Task, examples: Sequence[Example]) -> TaskData:
 
 
 def only_groups(data: TaskData, groups: Sequence[str]) -> TaskData:
-    """The examples of these groups. Raises `ConfigError` for a group that the data has not."""
+    """The examples of these groups. Raises `ConfigError` for none, and for a group that the data has not."""
+    if not groups:
+        raise ConfigError("subjects: expected at least one, got an empty list; give None for all of them")
     there = {example.group for example in data.examples}
     if unknown := sorted(set(groups) - there):
         raise ConfigError(f"subjects: {', '.join(unknown)}: not in {data.source}, which has {', '.join(sorted(there))}")
@@ -85,15 +90,37 @@ def text(name: str, value: str) -> str:
     return value
 
 
+def optional_text(name: str, value: str | None) -> str | None:
+    """`value`, seen to be text or None. Raises `RequestError`."""
+    return None if value is None else text(name, value)
+
+
+def path(name: str, value: str | os.PathLike[str]) -> Path:
+    """`value` as a path. Raises `ConfigError`."""
+    if not isinstance(value, str | os.PathLike):
+        raise ConfigError(f"{name}: expected a path, got {value!r:.80}")
+    return Path(value)
+
+
 def lettered(choices: Sequence[str]) -> tuple[str, ...]:
-    """Each of 2 to 5 choices with its letter, as a row of VMLU's. Raises `DataError`."""
-    return lettered_choices(Row(source="the caller", number=1, values={"choices": texts("choices", choices)}))
+    """Each of 2 to 5 choices with its letter, as a row of VMLU's.
+
+    They carry their letters where every one of them does; otherwise a beginning such as *A. baumannii*'s is text.
+    Raises `DataError` for fewer or more choices, and for A, B, C, ... in another order.
+    """
+    given = texts("choices", choices)
+    letters = LETTERS[: len(given)]
+    if len(given) <= len(LETTERS) and {label(choice) for choice in given} != set(letters):
+        given = [f"{letter}. {choice.strip()}" for letter, choice in zip(letters, given, strict=True)]
+    return lettered_choices(Row(source="the caller", number=1, values={"choices": given}))
 
 
 def texts(name: str, values: Sequence[str]) -> list[str]:
     """`values` as a list, each seen to be text. Raises `RequestError` with the place of one that is not."""
     if isinstance(values, str):
         raise RequestError(f"{name}: expected a list of texts, got one text: {values!r:.80}; put it into a list")
+    if not isinstance(values, Iterable) or isinstance(values, Mapping):
+        raise RequestError(f"{name}: expected a list of texts, got {values!r:.80}")
     return [text(f"{name}[{index}]", value) for index, value in enumerate(values)]
 
 

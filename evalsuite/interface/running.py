@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from evalsuite.config import REFERENCE_STRATEGY, ExecutionOptions
-from evalsuite.errors import RequestError
+from evalsuite.errors import ConfigError, RequestError
 from evalsuite.evaluation import Workload, answer, grade, prepare
-from evalsuite.interface.data import alone, texts
+from evalsuite.interface.data import alone, text, texts
 from evalsuite.tasks.base import Example, Task, TaskData
 from evalsuite.tasks.prompting import ChatMode, Prompting
 from evalsuite.types import ChoiceRequest, Generation, Graded, Outcome, TaskKind
@@ -38,8 +38,10 @@ class How:
     use_batching: bool = True
     """Off: one forward a choice, one prompt at a time. The same answers, slowly."""
     batch_size: int | None = None
-    """Most rows in one forward; None leaves it to the token budget."""
+    """Most rows in one forward; None leaves it to the token budget. Packs have no rows: under a bound, choices run in
+    padded batches, which are slower."""
     shots: int = 0
+    """Solved questions shown before each one of a whole run. A question of the caller's own has none."""
     chat_template: ChatMode = "auto"
     progress: bool = False
     """Draw a bar on stderr."""
@@ -73,7 +75,8 @@ def evaluate(
 
 
 def choose(model: Any, tokenizer: Any, task: Task, example: Example, how: How) -> str:
-    """The letter of the most probable of an example's choices."""
+    """The letter of the most probable of an example's choices. Raises `ConfigError` for shots."""
+    _refuse_shots(how)
     (graded,) = evaluate(model, tokenizer, task, alone(task, [example]), how)
     return graded.prediction
 
@@ -81,7 +84,8 @@ def choose(model: Any, tokenizer: Any, task: Task, example: Example, how: How) -
 def generate(
     model: Any, tokenizer: Any, task: Task, examples: Sequence[Example], max_new_tokens: int, how: How
 ) -> list[str]:
-    """What the model writes after each example, in order."""
+    """What the model writes after each example, in order. Raises `ConfigError` for shots."""
+    _refuse_shots(how)
     if not examples:
         return []
     task = dataclasses.replace(task, max_new_tokens=max_new_tokens)
@@ -101,14 +105,15 @@ def compute_logprobs_for_all_choices_batched(
         choices: only their number counts, 26 at most. Their texts belong into the prompt.
 
     Raises:
-        RequestError: no choices, or more than there are letters.
+        RequestError: no choices, or more than there are letters; a prompt or a choice that is no text.
     """
+    context = text("prompt", prompt)
     count = len(texts("choices", choices))
     if not 1 <= count <= len(string.ascii_uppercase):
         raise RequestError(f"choices: expected 1 to {len(string.ascii_uppercase)}, got {count}")
     letters = tuple(f" {letter}" for letter in string.ascii_uppercase[:count])
     with engine_for(model, tokenizer, How()) as engine:
-        encoded = engine.encode_choices([ChoiceRequest(id="prompt", context=prompt, continuations=letters)])
+        encoded = engine.encode_choices([ChoiceRequest(id="prompt", context=context, continuations=letters)])
         _warn_of_cuts("prompt", sum(request.truncated_tokens > 0 for request in encoded))
         (scores,) = engine.score(encoded, ALONE_STRATEGY)
     return list(scores.logprobs)
@@ -142,6 +147,14 @@ def _prepared(
         workload = prepare(task, data, engine, prompting)
         _warn_of_cuts(task.name, workload.truncated)
         yield engine, workload
+
+
+def _refuse_shots(how: How) -> None:
+    if how.shots:
+        raise ConfigError(
+            f"shots: a question of your own has no solved ones to show before it, got shots={how.shots}; leave it out, "
+            "or write them into the question. The functions run_... take their shots from the data"
+        )
 
 
 def _warn_of_cuts(what: str, count: int) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from evalsuite.errors import ConfigError, JudgeError
+from evalsuite.interface.data import path
 from evalsuite.interface.running import bar
 from evalsuite.judge.opening import open_judge
 from evalsuite.judge.summary import JudgeSummary, refuse_missing, summarise
@@ -28,11 +29,19 @@ def accuracy_and_count(task: Task, graded: Sequence[Graded]) -> Scores:
 
 
 def choose_judge(
-    judge: Judge | None, base_url: str | None, api_key: str | None, model: str | None, grades: Path | None
+    judge: Judge | None,
+    base_url: str | None,
+    api_key: str | None,
+    model: str | None,
+    grades: str | os.PathLike[str] | None,
 ) -> Judge | None:
     """The judge given, or the one at `base_url`; None where neither is. Raises what `open_judge` raises."""
     if judge is not None and base_url is not None:
         raise ConfigError("judge: expected judge_base_url or judge, got both")
+    if judge is not None and not callable(getattr(judge, "grade", None)):
+        raise ConfigError(f"judge: expected a judge that is open, got {type(judge).__name__}; give judge_base_url")
+    if grades is not None:
+        path("judge_grades", grades)
     if base_url is not None:
         return open_judge(base_url, model=model, api_key=api_key, grades=grades)
     if judge is None and (model or api_key):

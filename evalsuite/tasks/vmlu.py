@@ -164,13 +164,18 @@ def lettered_choices(row: Row) -> tuple[str, ...]:
     choices = row.items("choices")
     if not 2 <= len(choices) <= len(LETTERS) or not all(isinstance(choice, str) for choice in choices):
         raise row.error("choices", f"expected 2 to {len(LETTERS)} texts, got {choices!r:.200}")
-    found = [match.group(1) if (match := _LABEL.match(choice)) else None for choice in choices]
+    found = [label(choice) for choice in choices]
     if None not in found and found != list(LETTERS[: len(choices)]):
         raise row.error("choices", f"expected labels in order A, B, C, ...; got {', '.join(map(str, found))}")
     return tuple(
-        choice.strip() if label == letter else f"{letter}. {choice.strip()}"
-        for letter, label, choice in zip(LETTERS, found, choices, strict=False)
+        choice.strip() if carried == letter else f"{letter}. {choice.strip()}"
+        for letter, carried, choice in zip(LETTERS, found, choices, strict=False)
     )
+
+
+def label(choice: str) -> str | None:
+    """What a choice begins with, if it is a letter A to E and a mark after it: its own label, or a name's initial."""
+    return match.group(1) if (match := _LABEL.match(choice)) else None
 
 
 VMLU = Task(

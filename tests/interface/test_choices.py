@@ -157,6 +157,68 @@ def test_what_is_no_list_of_texts_is_named(nano: Pair) -> None:
         predict_vmlu_single(*nano, "?", ["a"] * 6)
 
 
+def test_what_is_not_text_is_named_before_it_reaches_the_model(nano: Pair) -> None:
+    with pytest.raises(RequestError, match=r"prompt: expected text, got None"):
+        compute_logprobs_for_all_choices_batched(*nano, None, ["a", "b"])
+    for predict, choices in (
+        (predict_mmlu_single, ["a", "b", "c", "d"]),
+        (predict_vmlu_single, ["a", "b"]),
+        (predict_vnhsge_single, ["a", "b"]),
+    ):
+        with pytest.raises(RequestError, match=r"subject: expected text, got 3"):
+            predict(*nano, "?", choices, subject=3)
+    for predict in (predict_mmlu_single, predict_vmlu_single):
+        with pytest.raises(RequestError, match=r"choices: expected a list of texts, got None"):
+            predict(*nano, "?", None)
+    with pytest.raises(RequestError, match=r"choices: expected a list of texts, got \{'A': 'x'"):
+        predict_mmlu_single(*nano, "?", {"A": "x", "B": "y", "C": "z", "D": "w"})
+
+
+def test_a_place_that_is_no_path_is_named(nano: Pair) -> None:
+    with pytest.raises(ConfigError, match=r"data: expected a path, `sample`, `hub` or None; got 3"):
+        run_mmlu_eval(*nano, data=3)
+    with pytest.raises(ConfigError, match=r"jsonl_path: expected a path, got None"):
+        run_vmlu_eval(*nano, None)
+    with pytest.raises(ConfigError, match=r"root_dir: expected a path, got None"):
+        run_vnhsge_eval(*nano, None)
+
+
+LETTERED: dict[str, tuple[list[str], list[str]]] = {
+    "none": (["one", "two"], ["A. one", "B. two"]),
+    "all": (["A. one", "B) two", "C: three"], ["A. one", "B) two", "C: three"]),
+    "one by its name": (
+        ["A. baumannii", "Escherichia coli", "S. aureus"],
+        ["A. A. baumannii", "B. Escherichia coli", "C. S. aureus"],
+    ),
+    "all by their names": (
+        ["E. coli", "B. subtilis", "A. baumannii", "C. difficile"],
+        ["A. E. coli", "B. B. subtilis", "C. A. baumannii", "D. C. difficile"],
+    ),
+    "twice the same": (["A. baumannii", "A. lwoffii"], ["A. A. baumannii", "B. A. lwoffii"]),
+}
+
+
+@pytest.mark.parametrize("case", LETTERED)
+@pytest.mark.parametrize("predict", [predict_vmlu_single, predict_vnhsge_single])
+def test_choices_carry_their_letters_where_all_of_them_do(
+    nano: Pair, shown: list[str], predict: Any, case: str
+) -> None:
+    given, lines = LETTERED[case]
+    predict(*nano, "Which?", given)
+    assert shown[0].split("\n")[-len(given) - 2 :] == ["Which?", *lines, "Đáp án:"]
+
+
+def test_letters_in_another_order_are_refused(nano: Pair) -> None:
+    with pytest.raises(DataError, match=r"expected labels in order A, B, C, ...; got B, A"):
+        predict_vmlu_single(*nano, "?", ["B. two", "A. one"])
+
+
+def test_a_question_of_ones_own_has_no_shots(nano: Pair) -> None:
+    for predict in (predict_mmlu_single, predict_vmlu_single, predict_vnhsge_single):
+        with pytest.raises(ConfigError, match=r"a question of your own has no solved ones .*shots=5; leave it out"):
+            predict(*nano, "?", ["a", "b", "c", "d"], shots=5)
+
+
 @BATCHING
 def test_mmlu_runs_by_subject_and_overall(nano: Pair, use_batching: bool) -> None:
     acc, count = run_mmlu_eval(*nano, data="sample", max_samples_per_subject=4, use_batching=use_batching)
@@ -193,6 +255,10 @@ def test_mmlu_comes_from_the_hub_by_default(nano: Pair, monkeypatch: pytest.Monk
 def test_a_subject_or_a_number_that_cannot_be_is_named(nano: Pair) -> None:
     with pytest.raises(ConfigError, match=r"subjects: alchemy, astrology: not in .*which has elementary_mathematics, "):
         run_mmlu_eval(*nano, ["miscellaneous", "astrology", "alchemy"], data="sample")
+    with pytest.raises(ConfigError, match=r"subjects: expected at least one, got an empty list; give None for all"):
+        run_mmlu_eval(*nano, [], data="sample")
+    with pytest.raises(RequestError, match=r"subjects\[1\]: expected text, got 3"):
+        run_mmlu_eval(*nano, ["miscellaneous", 3], data="sample")
     with pytest.raises(ConfigError, match=r"samples: expected at least 1 of each group, or None for all; got 0"):
         run_mmlu_eval(*nano, data="sample", max_samples_per_subject=0)
     with pytest.raises(TypeError, match="batchsize"):
@@ -273,7 +339,8 @@ def test_one_question_is_padded_and_many_are_packed(nano: Pair, monkeypatch: pyt
     predict_mmlu_single(*nano, "?", ["a", "b", "c", "d"])
     predict_mmlu_single(*nano, "?", ["a", "b", "c", "d"], False)
     run_mmlu_eval(*nano, data="sample", max_samples_per_subject=1)
-    assert used == ["padded", "padded", "unbatched", "packed"]
+    run_mmlu_eval(*nano, data="sample", max_samples_per_subject=1, batch_size=4)  # which packs have no rows to heed
+    assert used == ["padded", "padded", "unbatched", "packed", "padded"]
 
 
 def mmlu_rows(subject: str, split: str = "test") -> list[list[str]]:

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.vietnews_summarization_eval import generate_vietnews_summaries_batched
 from benchmarks.viquad_eval import generate_viquad_answers_batched
-from evalsuite.errors import RequestError
+from evalsuite.errors import ConfigError, RequestError
 from evalsuite.nano import DATA_DIR
 from evalsuite.runner import ModelRunner
 from evalsuite.tasks import TASKS, DataSource
@@ -90,3 +90,10 @@ def test_lists_that_do_not_belong_together_are_refused(nano: Pair) -> None:
         generate_vietnews_summaries_batched(*nano, ["x", " \n"])
     with pytest.raises(RequestError, match=r"max_new_tokens: expected at least 1, got 0"):
         generate_vietnews_summaries_batched(*nano, ["x"], max_new_tokens=0)
+
+
+def test_questions_of_ones_own_have_no_shots(nano: Pair) -> None:
+    with pytest.raises(ConfigError, match=r"a question of your own has no solved ones .*shots=2"):
+        generate_viquad_answers_batched(*nano, ["x"], ["y"], shots=2)
+    with pytest.raises(ConfigError, match=r"a question of your own has no solved ones .*shots=2"):
+        generate_vietnews_summaries_batched(*nano, ["x"], shots=2)

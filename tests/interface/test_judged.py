@@ -148,6 +148,43 @@ def test_a_judge_that_is_not_there_is_named_before_anything_is_generated(nano: P
     assert seen == []
 
 
+@pytest.mark.parametrize("grades", ["in the way", 3], ids=str)
+def test_grades_that_cannot_be_kept_are_named_before_anything_is_generated(
+    nano: Pair, tmp_path: Path, grades: object
+) -> None:
+    (tmp_path / "in the way").write_text("a file")
+    place = str(tmp_path / grades) if isinstance(grades, str) else grades
+    seen: list[Graded] = []
+    with serving(lambda *_: says("1")) as server, pytest.raises(ConfigError, match=r"grades: expected a (folder|path)"):
+        run_viquad_eval_with_judge(
+            *nano, data="sample", judge_base_url=server.url, judge_grades=place, on_graded=seen.append
+        )
+    assert seen == []
+
+
+def test_a_folder_of_grades_may_be_given_as_text(nano: Pair, tmp_path: Path) -> None:
+    with serving(lambda *_: says("1")) as server:
+        run_vietnews_summarization_eval(
+            *nano, data="sample", max_samples=2, judge_base_url=server.url, judge_grades=str(tmp_path / "grades")
+        )
+    assert len(list((tmp_path / "grades").iterdir())) == 1
+
+
+def test_an_empty_key_keeps_the_environment_s_from_the_server(nano: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVALSUITE_JUDGE_API_KEY", KEY)
+    with serving(lambda *_: says("1")) as server:
+        run_vietnews_summarization_eval(
+            *nano, data="sample", max_samples=2, judge_base_url=server.url, judge_api_key=""
+        )
+        assert server.keys
+        assert KEY not in str(server.keys)
+
+
+def test_an_address_given_as_a_judge_is_named_before_anything_is_generated(nano: Pair) -> None:
+    with pytest.raises(ConfigError, match=r"judge: expected a judge that is open, got str; give judge_base_url"):
+        run_viquad_eval_with_judge(*nano, data="sample", judge="http://127.0.0.1:9/v1")
+
+
 def test_a_judge_half_named_or_named_twice_is_refused(nano: Pair) -> None:
     with pytest.raises(ConfigError, match=r"a model or a key without an address; give judge_base_url"):
         run_viquad_eval_with_judge(*nano, data="sample", judge_model="Qwen2.5-7B-Instruct")
