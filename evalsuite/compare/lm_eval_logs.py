@@ -11,6 +11,7 @@ paired across the two formats by what the model was shown.
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -139,10 +140,20 @@ def _answered(log: _Log, sample: Mapping[str, Any], metrics: Iterable[str]) -> A
 
 
 def _gold(target: str, continuations: tuple[str, ...]) -> tuple[str, ...]:
-    """The target of a choice is its index in most tasks, and its text in some."""
+    """The target of a choice is its index in most tasks, and its text in some; several accepted answers are a list.
+
+    The harness keeps all of them by `str`.
+    """
     texts = [continuation.strip() for continuation in continuations]
     if target not in texts and target.isdecimal() and int(target) < len(texts):
         return (texts[int(target)],)
+    if target.startswith("[") and not texts:
+        try:
+            several = ast.literal_eval(target)
+        except (ValueError, SyntaxError):  # an answer that begins with a bracket
+            return (target,)
+        if several and all(isinstance(one, str) for one in several):
+            return tuple(several)
     return (target,)
 
 

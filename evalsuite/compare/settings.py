@@ -20,17 +20,17 @@ def subject(a: SideCase, b: SideCase) -> dict[str, tuple[Any, Any]]:
     """The settings that differ, which the comparison is about: name to (A's, B's)."""
     found = dict(_differing(a.record.get("config"), b.record.get("config"), _COMPARED))
     found |= dict(_differing(a.record.get("execution"), b.record.get("execution")))
-    if "config" not in found:
-        found |= dict(_differing(a.record, b.record, ("strategy",)))
-    weights = _value(a, ("fingerprints", "model")), _value(b, ("fingerprints", "model"))
-    if None not in weights and weights[0] != weights[1]:
-        found["weights"] = weights
-    return found
+    return found | _both_known(a, b, {"strategy": ("strategy",), "weights": ("fingerprints", "model")})
 
 
 def setup(a: SideCase, b: SideCase) -> dict[str, tuple[Any, Any]]:
     """What should be the same and is not: shots, template, data."""
-    values = {name: (_value(a, path), _value(b, path)) for name, path in _SETUP.items()}
+    return _both_known(a, b, _SETUP)
+
+
+def _both_known(a: SideCase, b: SideCase, paths: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[Any, Any]]:
+    """What differs of the named places in the records, where both say something."""
+    values = {name: (_value(a, path), _value(b, path)) for name, path in paths.items()}
     return {name: both for name, both in values.items() if None not in both and both[0] != both[1]}
 
 

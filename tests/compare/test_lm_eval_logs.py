@@ -174,6 +174,24 @@ def test_of_several_logs_of_a_task_the_newest_counts_and_of_several_models_none(
         open_side(str(folder))
 
 
+@pytest.mark.parametrize(
+    ("target", "gold"),
+    [
+        ("['a', \"b's\"]", ("a", "b's")),
+        ("['']", ("",)),
+        ("[sic] so it says", ("[sic] so it says",)),
+        ("[1, 2]", ("[1, 2]",)),
+        ("3", ("3",)),
+    ],
+)
+def test_several_accepted_answers_are_told_apart(logs: Path, tmp_path: Path, target: str, gold: tuple[str]) -> None:
+    (file,) = logs.glob("*/samples_toy_*.jsonl")
+    sample = json.loads(file.read_text().splitlines()[0])
+    (tmp_path / file.name).write_text(json.dumps(sample | {"target": target}) + "\n")
+    (case,) = open_side(str(tmp_path)).cases.values()
+    assert case.read()[0].gold == gold
+
+
 def test_other_questions_are_refused(our_run: Path, logs: Path) -> None:
     (file,) = logs.glob("*/samples_toy_*.jsonl")
     with pytest.raises(DataError, match=r"nothing to compare.*12 in A only, 6 in B only"):
