@@ -27,6 +27,7 @@ class Journals:
         self._folder = run / FOLDER
         self._lock = RunLock(self._folder)
         self._opened: set[Path] = set()
+        self._new: set[Path] = set()
 
     def open(self, stem: str, key: Key, *, shared: bool = False) -> Journal:
         """The journal of a set of answers, with what earlier processes kept of it.
@@ -38,6 +39,8 @@ class Journals:
         path = self._path(stem, key)
         earlier = tuple(sorted(self._folder.glob(f"*.{key.digest}.jsonl"))) if shared else (path,)
         usable = tuple(file for file in earlier if self.resumed and file not in self._opened and file.exists())
+        if not path.exists():
+            self._new.add(path)
         self._opened.add(path)
         return Journal(path, key, recall_from=usable)
 
@@ -54,7 +57,8 @@ class Journals:
     def not_used(self, stem: str, key: Key) -> str:
         """Why the newest answers under this name are not used; empty where there are none, or they are."""
         others = [path for path in self._folder.glob(f"{stem}.*.jsonl") if path not in self._opened]
-        if not self.resumed or self._path(stem, key).exists() or not others:
+        path = self._path(stem, key)
+        if not self.resumed or not others or (path.exists() and path not in self._new):
             return ""
         return "; ".join(differences(key_of(max(others, key=lambda path: path.stat().st_mtime)), key.parts))
 

@@ -1,0 +1,106 @@
+"""Whole runs: killed and gone on with, refused, and run again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evalsuite.runs import latest_run, read_run
+from tests.resume.comparing import assert_same_results
+
+ROOT = Path(__file__).parents[2]
+KILLER = ROOT / "tests" / "resume" / "killer.py"
+NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
+KILLS, LIMIT = (50, 40) if NIGHTLY else (3, 12)
+MOST_BYTES = 4_000
+
+
+def test_a_run_that_is_killed_again_and_again_gives_the_results_of_an_unbroken_one(tmp_path):
+    arguments = [
+        *("benchmarks/test_mmlu.py", "benchmarks/test_viquad.py", "--benchmark-disable", "--token-budget=512"),
+        *(f"--limit={LIMIT}", "-q", "-p", "no:cacheprovider"),
+    ]
+
+    def kill(kills: int, results: Path) -> dict[str, int]:
+        command = [sys.executable, str(KILLER), str(results), str(kills), "0", str(MOST_BYTES), *arguments]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        return json.loads(run.stdout)
+
+    assert kill(0, tmp_path / "whole") == {"killed": 0, "code": 0}
+    assert kill(KILLS, tmp_path / "killed") == {"killed": KILLS, "code": 0}
+    (run,) = (tmp_path / "killed" / "runs").glob("*/summary.json")
+    assert len(json.loads(run.read_text())["resumed"]) >= KILLS - 1  # one may have died before it had a folder
+    assert_same_results(tmp_path / "killed" / "runs", tmp_path / "whole" / "runs")
+
+
+def unfinished(results: Path) -> Path:
+    """The latest run, as if it had been killed after its last case's answers."""
+    run = latest_run(results)
+    summary = json.loads((run / "summary.json").read_text())
+    del summary["finished"]
+    (run / "summary.json").write_text(json.dumps(summary))
+    return run
+
+
+def test_a_measured_case_is_played_back_with_its_times_and_its_answers(run_suite, project):
+    run_suite("--results=out", "--strategy=padded,unbatched").assert_outcomes(passed=2)
+    run = unfinished(project.path / "out")
+    before = read_run(run)
+    result = run_suite("--results=out", "--strategy=padded,unbatched", "--resume")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines([f"--resume: goes on with out/{run.name}", "*batches recalled*, 0 run"])
+    after = read_run(run)
+    for name, case in before.cases.items():
+        played = dict(after.cases[name].record)
+        assert played.pop("resume")["batches_run"] == 0
+        assert played == {field: value for field, value in case.record.items() if field != "resume"}
+        assert list(after.cases[name].lines()) == list(case.lines())
+
+
+def test_a_finished_run_is_not_gone_on_with_unless_it_is_named(run_suite, project):
+    options = ("--results=out", "--strategy=padded", "--benchmark-disable")
+    run_suite(*options).assert_outcomes(passed=1)
+    run_suite(*options, "--resume").stdout.fnmatch_lines(["--resume: no unfinished run to go on with*a new one"])
+    assert len(list((project.path / "out").iterdir())) == 2
+    named = min((project.path / "out").iterdir())
+    run_suite(*options, f"--resume={named}").stdout.fnmatch_lines([f"--resume: goes on with {named}"])
+    refused = run_suite("--strategy=padded", "--limit=3", f"--resume={named}")
+    refused.stderr.fnmatch_lines(["*was asked for something else: options.limit: None -> 3*"])
+    refused = run_suite("--resume=data")
+    refused.stderr.fnmatch_lines(["*expected a run's folder*got data*at the end of the command line"])
+
+
+def test_changed_data_are_answered_anew_and_the_run_says_why(run_suite, project):
+    options = ("--results=out", "--strategy=padded", "--benchmark-disable")
+    run_suite(*options).assert_outcomes(passed=1)
+    unfinished(project.path / "out")
+    file = project.path / "data" / "mmlu" / "test" / "sums_test.csv"
+    file.write_text(file.read_text().replace("one", "won"))
+    result = run_suite(*options, "--resume")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*answers of an earlier process are not used: data: * -> *; prompts: * -> *"])
+    (case,) = read_run(latest_run(project.path / "out")).cases.values()
+    assert case.record["resume"]["batches_recalled"] == 0
+
+
+@pytest.mark.parametrize("changed", [False, True], ids=["the same", "changed"])
+def test_a_run_again_says_whether_its_answers_are_the_same(run_suite, project, changed):
+    run_suite("--results=out", "--strategy=padded", "--benchmark-disable").assert_outcomes(passed=1)
+    run = latest_run(project.path / "out")
+    if changed:
+        (answers,) = run.glob("*.jsonl")
+        first, _, rest = answers.read_text().partition("\n")
+        answers.write_text(json.dumps(json.loads(first) | {"prediction": "none"}) + "\n" + rest)
+    result = project.run(sys.executable, "-m", "evalsuite", "rerun", str(run))
+    assert result.ret == int(changed)
+    said = "1 answers differ (6 questions in 1 cases)" if changed else "the same answers (6 questions in 1 cases)"
+    result.stdout.fnmatch_lines([said])
+    assert len(list((project.path / "out").iterdir())) == 2
