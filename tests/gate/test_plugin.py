@@ -13,6 +13,7 @@ from tests.gate.facts_made import COUNTERS
 from tests.plugin.conftest import RunSuite
 
 MORE = {"record": {"counters": COUNTERS | {"tokens_computed": 601}}}
+QUIET = ("-W", "ignore::pytest_benchmark.logger.PytestBenchmarkWarning")
 FLIPPED = {"answers": {"q1": "B", "q2": "B", "q3": "C", "q4": "D"}}
 
 
@@ -142,30 +143,28 @@ def test_what_cannot_be_meant_is_a_usage_error(gated: Gated, option: str) -> Non
     assert gated("--gate", "--benchmark-disable", option).ret == pytest.ExitCode.USAGE_ERROR
 
 
-@pytest.mark.filterwarnings("ignore::pytest_benchmark.logger.PytestBenchmarkWarning")
 def test_a_comparison_without_a_saved_run_fails_under_the_gate(expected: Gated) -> None:
-    result = expected("--gate", "--benchmark-compare")
+    result = expected("--gate", "--benchmark-compare", *QUIET)
     assert result.ret == 1
     result.stdout.fnmatch_lines(["(the run)*--benchmark-compare*a saved run*none*"])
 
 
-@pytest.mark.filterwarnings("ignore::pytest_benchmark.logger.PytestBenchmarkWarning")
 def test_a_comparison_with_a_saved_run_passes_and_with_a_renamed_case_or_another_machine_fails(
     expected: Gated, pytester: pytest.Pytester
 ) -> None:
     expected("--benchmark-autosave")
-    assert expected("--gate", "--benchmark-compare").ret == 0
+    assert expected("--gate", "--benchmark-compare", *QUIET).ret == 0
     (saved,) = pytester.path.glob(".benchmarks/*/*.json")
     document = json.loads(saved.read_text())
     document["benchmarks"][0]["fullname"] += "-before"
     saved.write_text(json.dumps(document))
-    renamed = expected("--gate", "--benchmark-compare")
+    renamed = expected("--gate", "--benchmark-compare", *QUIET)
     assert renamed.ret == 1
     renamed.stdout.fnmatch_lines(["test_mmlu*--benchmark-compare*a saved run of it*none*under another name"])
     document["benchmarks"][0]["fullname"] = document["benchmarks"][0]["fullname"].removesuffix("-before")
     document["machine_info"]["cpu"]["brand_raw"] = "another"
     saved.write_text(json.dumps(document))
-    moved = expected("--gate", "--benchmark-compare")
+    moved = expected("--gate", "--benchmark-compare", *QUIET)
     assert moved.ret == 1
     moved.stdout.fnmatch_lines(["*--benchmark-compare*another machine prove nothing"])
 
@@ -177,6 +176,6 @@ def test_workers_that_run_a_model_are_compared_as_one_process_is(
     assert run_suite("--update-expected", *options).ret == 0
     facts = pytester.path.joinpath("expected.json").read_text()
     assert '"benchmarks/test_mmlu.py::test_mmlu[padded] counters.forward_passes": 1' in facts
-    result = run_suite("--gate", "-n2", "-k", "padded", *options)
+    result = run_suite("--gate", "-n1", "-k", "padded", *options)
     assert result.ret == 0
     result.stdout.fnmatch_lines(["green: 1 case, *", "narrowed to 1 of 3 expected cases: 2 deselected"])

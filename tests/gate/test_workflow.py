@@ -64,7 +64,6 @@ def test_tests_come_first_by_all_cores_and_benchmarks_after_them_by_none(steps: 
     assert names.index("python3 run.py test") < names.index("python3 run.py bench")
 
 
-@pytest.mark.filterwarnings("ignore::pytest_benchmark.logger.PytestBenchmarkWarning")
 def test_pytest_understands_the_benchmarks_command_and_collects_the_evaluations(
     steps: list[dict[str, Any]], pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,7 +73,8 @@ def test_pytest_understands_the_benchmarks_command_and_collects_the_evaluations(
     monkeypatch.chdir(ROOT)
     fullest = max(calls, key=len)
     arguments = [*run_script._without_default_paths(run_script.ARGUMENTS["bench"], fullest[3:]), *fullest[3:]]
-    result = pytester.runpytest_inprocess(*arguments, "--rootdir", ROOT, "--collect-only", "-q")
+    quiet = ("-W", "ignore::pytest_benchmark.logger.PytestBenchmarkWarning")
+    result = pytester.runpytest_inprocess(*arguments, *quiet, "--rootdir", ROOT, "--collect-only", "-q")
     assert result.ret == 0
     result.stdout.fnmatch_lines(["benchmarks/test_mmlu.py::test_mmlu[[]padded]"])
 
