@@ -1,12 +1,13 @@
-"""Runs benchmarks again and again and kills them by SIGKILL at random moments, until one gets through.
+"""Runs benchmarks once, and then again and again, killing them by SIGKILL at random moments until one gets through.
 
     python tests/resume/killer.py RESULTS KILLS SEED MOST_BYTES pytest arguments...
 
 A run is killed when its journals have grown by a random share of MOST_BYTES, and a random moment after that; some are
 killed at any time, while they begin or recall what others did.
 
-Heavy imports are made once, here; each run is a fork of this process that calls pytest by itself. Prints one JSON
-object: how many runs were killed, and the exit code of the last.
+The runs go into RESULTS/whole and RESULTS/killed. Heavy imports are made once, here; each run is a fork of this process
+that calls pytest by itself. Prints one JSON object: the exit code of the unbroken run, how many were killed, and the exit
+code of the last.
 """
 
 from __future__ import annotations
@@ -82,13 +83,16 @@ def kill_at_random(results: Path, pid: int, draw: random.Random, most_bytes: int
 def main() -> None:
     results, kills, seed, most_bytes = Path(sys.argv[1]), *map(int, sys.argv[2:5])
     arguments, draw = sys.argv[5:], random.Random(seed)
-    results.mkdir(parents=True, exist_ok=True)
+    whole, results = results / "whole", results / "killed"
+    for folder in (whole, results):
+        folder.mkdir(parents=True)
+    unbroken = ended(begin(whole, arguments), wait=True)
     killed, code = 0, -signal.SIGKILL
     while code == -signal.SIGKILL:
         pid = begin(results, arguments)
         code = kill_at_random(results, pid, draw, most_bytes) if killed < kills else ended(pid, wait=True)
         killed += code == -signal.SIGKILL
-    print(json.dumps({"killed": killed, "code": code}))
+    print(json.dumps({"unbroken": unbroken, "killed": killed, "code": code}))
 
 
 if __name__ == "__main__":

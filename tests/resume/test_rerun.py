@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from evalsuite.cli import main
 from evalsuite.errors import DataError
 from evalsuite.provenance import git_state, without_secrets
 from evalsuite.rerun import again, changes, command_again, compare_cases, report_lines
@@ -106,3 +107,11 @@ def test_a_summary_says_what_is_needed_to_run_it_again(tmp_path):
     summary = json.loads((run.path / "summary.json").read_text())
     assert summary["finished"] is True
     assert summary["provenance"]["command"] == ["benchmarks"]
+
+
+@pytest.mark.parametrize(("now", "code"), [("A", 0), ("B", 1)])
+def test_the_exit_code_says_whether_every_answer_is_the_same(tmp_path, monkeypatch, capsys, now, code):
+    then, later = made(tmp_path / "then", {"a": "A"}), made(tmp_path / "now", {"a": now})
+    monkeypatch.setattr("evalsuite.rerun.again", lambda run, results: later.path)
+    assert main(["rerun", str(then.path)]) == code
+    assert ("the same answers" in capsys.readouterr().out) is (code == 0)
