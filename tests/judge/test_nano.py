@@ -26,12 +26,7 @@ def test_nano_s_grades_follow_exact_match(grades: dict[str, JudgeGrade]) -> None
         ("viquad", "right", 0.95),
         ("viquad", "wrong", 0.95),
         ("vietnews", "right", 0.95),
-        pytest.param(
-            "vietnews",
-            "wrong",
-            0.85,
-            marks=pytest.mark.xfail(strict=True, reason="nano takes the summary of another story for right"),
-        ),
+        ("vietnews", "wrong", 0.85),
     ],
 )
 def test_nano_knows_right_answers_and_wrong_ones_of_both_tasks(

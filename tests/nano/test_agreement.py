@@ -56,11 +56,11 @@ def test_it_knows_the_right_summary(summaries: list[Verdict]) -> None:
     assert {*agreement_by_kind(summaries)} == {"gold", "other story", "like story", "one detail"}
 
 
-@pytest.mark.xfail(strict=True, reason="the released weights take the summary of another story for right")
 def test_it_knows_the_summary_of_another_story(summaries: list[Verdict]) -> None:
     wrong = of_kind(summaries, "other story")
+    assert sum(v.agrees for v in wrong) >= 0.9 * len(wrong)
     for shift in range(len(SHIFTS)):
-        assert sum(v.agrees for v in wrong[shift :: len(SHIFTS)]) >= 0.85 * len(wrong) / len(SHIFTS)
+        assert sum(v.agrees for v in wrong[shift :: len(SHIFTS)]) >= 0.75 * len(wrong) / len(SHIFTS)
 
 
 def test_the_sides_of_a_verdict_are_those_of_the_sample() -> None:
