@@ -17,6 +17,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -200,11 +201,12 @@ def file_stem(case: str) -> str:
 
 def _make_run_folder(folder: Path, label: str) -> Path:
     name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{file_stem(label)}-{os.getpid()}"
-    run = folder / name
+    names = chain([name], (f"{name}-{number}" for number in count(2)))  # one process may begin two in a second
     try:
+        run = next(path for path in (folder / each for each in names) if not path.exists())
         run.mkdir(parents=True)
         probe = run / SUMMARY
-        probe.write_text('{"run": "' + name + '", "cases": {}}\n', encoding="utf-8")
+        probe.write_text('{"run": "' + run.name + '", "cases": {}}\n', encoding="utf-8")
     except OSError as error:
         raise ConfigError(
             f"results folder {folder}: expected a folder that can be written to, got {error.strerror or error}; "

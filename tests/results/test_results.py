@@ -155,3 +155,7 @@ def test_fields_are_added_to_each_question_s_line_and_nothing_else_changes(tmp_p
     add_fields(log.path, {"q/2": {"judge": 0.5}, "q/1": {"judge": None}})
     assert lines(log.path) == [before[0] | {"judge": None}, before[1] | {"judge": 0.5}]
     assert {path.name for path in run.path.iterdir()} == {"journal", "summary.json", "test_viquad-padded.jsonl"}
+
+
+def test_two_runs_that_one_process_begins_in_a_second_have_two_folders(tmp_path):
+    assert len({ResultsRun(tmp_path, label="nano").path for _ in range(3)}) == 3

@@ -5,9 +5,9 @@
 A run is killed when its journals have grown by a random share of MOST_BYTES, and a random moment after that; some are
 killed at any time, while they begin or recall what others did.
 
-The runs go into RESULTS/whole and RESULTS/killed. Heavy imports are made once, here; each run is a fork of this process
-that calls pytest by itself. Prints one JSON object: the exit code of the unbroken run, how many were killed, and the exit
-code of the last.
+The runs go into RESULTS/whole and RESULTS/killed. Heavy imports are made once, here; each run is a fork of this
+process that calls pytest by itself. Prints one JSON object: the exit code of the unbroken run, how many were killed,
+and the exit code of the last.
 """
 
 from __future__ import annotations
