@@ -164,7 +164,8 @@ def _played_back(session: EvaluationSession, case: Case, benchmark: Benchmark) -
             engine.keeping(journal),
         ):
             measured.outcomes = answer(engine, workload, case.path.strategy, on_outcome=record)
-        measured.resume = resume_facts(session, case, journal, key, engine.recomputed_tokens)
+        before = (facts["resume"] or {}).get("recomputed_tokens", 0)
+        measured.resume = resume_facts(session, case, journal, key, before + engine.recomputed_tokens)
     taken = iter(measured.seconds)
     rounds = len(measured.seconds) if benchmark.enabled else 1
     benchmark.pedantic(lambda: CLOCK.advance(next(taken)), setup=_nothing, rounds=rounds, warmup_rounds=0)
