@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_hub(source: DataSource, repository: str, split: str, config: str | None = None) -> tuple[str, Iterator[Row]]:
-    """Rows of a hub dataset's split through `datasets`, and the name it was read by.
+    """Rows of a hub dataset's split through `datasets`, and the name it was read by, with the revision that was got.
 
     With `source.path` the dataset is loaded from `PATH/repository` on disk, in the hub's own layout.
     Raises `DataError` when it cannot be had: no network, no such split or configuration.
@@ -114,8 +115,17 @@ def read_hub(source: DataSource, repository: str, split: str, config: str | None
             f"{name}: could not read {wanted}: {type(error).__name__}: {error}. Offline? Fetch it on a machine "
             "with a network and set HF_HUB_OFFLINE=1 here, or pass --data DIR with the released files"
         ) from error
-    label = f"{name} ({split})"
+    label = f"{name}{hub_revision(table)} ({split})"
     return label, (Row(source=label, number=n, values=values) for n, values in enumerate(table, start=1))
+
+
+def hub_revision(table: Any) -> str:
+    """`@` and the commit of the hub's repository that a table was made from; empty where there is none.
+
+    `datasets` keeps what it made of a hub repository in a folder that is named by the commit.
+    """
+    parts = [part for file in getattr(table, "cache_files", ()) for part in Path(str(file.get("filename"))).parts]
+    return next((f"@{part}" for part in parts if re.fullmatch(r"[0-9a-f]{40}", part)), "")
 
 
 def existing_file(folder: Path, names: tuple[str, ...], task: str) -> Path:
