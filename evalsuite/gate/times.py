@@ -27,7 +27,7 @@ class SpeedOfHead:
     """Median over runs."""
     head_seconds: float
     ratio: float
-    """Geometric mean."""
+    """Median."""
     low: float
     high: float
     """Percentile bootstrap at 95 % over pairs."""
@@ -50,7 +50,7 @@ def _speed(case: str, base: Sequence[float], head: Sequence[float]) -> SpeedOfHe
         case=case,
         base_seconds=statistics.median(base),
         head_seconds=statistics.median(head),
-        ratio=math.exp(statistics.fmean(logs)),
+        ratio=math.exp(statistics.median(logs)),
         low=math.exp(low),
         high=math.exp(high),
     )
@@ -79,7 +79,7 @@ def judge_times(
         sides = [name for name, runs in (("base", base), ("head", head)) if any(case in run for run in runs)]
         result.not_compared[case] = f"timed by {sides[0]} alone" if len(sides) == 1 else "not timed in every run"
     result.notes.append(
-        f"head's speed, base's being 1: geometric mean of {len(base)} pairs with a bootstrap interval at "
+        f"head's speed, base's being 1: median of {len(base)} pairs with a bootstrap interval at "
         f"{CONFIDENCE:.0%}; red where its upper end is below {threshold:g}"
     )
     return result, speeds

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 ROUNDS = 3
 QUICK_ROUNDS = 5
-GATED_ROUNDS = 9
+GATED_ROUNDS = 15
 """Instead of those, where a bound on the speed-up is to be compared with a floor."""
 QUICK_SECONDS = 1.0
 """A path that takes less than this is timed `QUICK_ROUNDS` times."""
