@@ -1,12 +1,12 @@
 """How much faster than its baseline a case must be, at least.
 
 The gain of a run is the median speed-up of its rounds, timed in pairs, and its bound the lower end of the bootstrap
-interval on that. A floor is half the bound of the run that first set it, rounded down to two digits: so generous that only
-a lost optimisation misses it, whatever else the machine does. --update-expected never raises a floor, and lowers one
-only where a run missed it, and says so; to have one set anew, delete its line.
+interval on that. A floor is half the bound of the run that first set it, rounded down to two digits: so generous that
+only a lost optimisation misses it, whatever else the machine does. --update-expected never raises a floor, and lowers
+one only where a run missed it, and says so; to have one set anew, delete its line.
 
-The median, since a busy machine stalls single rounds for many times their length, and half the bound rather than half the
-gain, since it may have been as busy when the floor was set.
+The median, since a busy machine stalls single rounds for many times their length, and half the bound rather than half
+the gain, since it may have been as busy when the floor was set.
 """
 
 from __future__ import annotations
