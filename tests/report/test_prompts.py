@@ -44,7 +44,11 @@ def test_a_run_without_the_file_has_no_prompts(tmp_path):
     assert read_prompts(tmp_path, "mmlu") == {}
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"[]\n"), gzip.compress(b'{"prompt_hash": "x"}\n')[:-9]])
+@pytest.mark.parametrize(
+    "content",
+    [b"no gzip", gzip.compress(b"[]\n"), gzip.compress(b'{"prompt_hash": "x"}\n')[:-9]],
+    ids=["no gzip", "no prompts", "cut short"],  # gzip writes the time: ids made of it would differ between workers
+)
 def test_a_file_of_another_making_is_an_error_that_names_it(tmp_path, content):
     prompts_file(tmp_path, "mmlu").write_bytes(content)
     with pytest.raises(DataError, match=r"prompts-mmlu\.jsonl\.gz"):
