@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,8 +136,16 @@ def plots(scores: Sequence[Score]) -> Iterator[tuple[str, bytes]]:
         yield f"{file_stem(name)}.svg", _plot(name, {name: own}, intervals=True)
 
 
-def _plot(title: str, lines: Mapping[str, Sequence[Score]], *, intervals: bool) -> bytes:
+def _import_pygal() -> Any:
+    """pygal, without the hook for its map plugins: of an old kind, it makes every later import that fails warn."""
     import pygal
+
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]
+    return pygal
+
+
+def _plot(title: str, lines: Mapping[str, Sequence[Score]], *, intervals: bool) -> bytes:
+    pygal = _import_pygal()
 
     unit = next(iter(lines.values()))[0].done.unit
     chart: Any = pygal.XY(
