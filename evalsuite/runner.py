@@ -99,9 +99,8 @@ class ModelRunner:
 
         Args:
             logits_to_keep: project only the last so many positions; 0 for all.
-            inputs: attention_mask [rows, cached + tokens], position_ids [rows, tokens], past_key_values,
-                use_cache. None values are left out, and position ids are left out for a model that has
-                none (ALiBi).
+            inputs: attention_mask [rows, cached + tokens], position_ids [rows, tokens], cache, use_cache. None
+                values are left out, and position ids are left out for a model that has none (ALiBi).
 
         Returns:
             The model's output; its `logits` are [rows, kept, vocab] in the model's dtype.
@@ -109,6 +108,8 @@ class ModelRunner:
         given = {name: value for name, value in inputs.items() if value is not None}
         if "position_ids" not in self._accepted:
             given.pop("position_ids", None)
+        if "cache" in given and "cache" not in self._accepted:  # its name before transformers 5.24
+            given["past_key_values"] = given.pop("cache")
         if logits_to_keep and "logits_to_keep" in self._accepted:
             given["logits_to_keep"] = logits_to_keep
         output = self.model(input_ids=input_ids, **given)

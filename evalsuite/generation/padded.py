@@ -71,7 +71,7 @@ def _with_cache(runner: ModelRunner, rows: list[_Row]) -> list[Generation]:
             input_ids,
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=cache,
+            cache=cache,
             use_cache=True,
             logits_to_keep=1,
         )
