@@ -40,7 +40,6 @@ class SegmentAttention:
         all_keys, all_values = key, value
         if kept is not None:
             all_keys, all_values = torch.cat([kept[0], key], 1), torch.cat([kept[1], value], 1)
-        group = heads // key.shape[0]
         out = query.new_zeros(tokens, heads, value.shape[-1])
         for start, before, branch in self.spans:
             end = start + len(branch) - before
@@ -48,31 +47,34 @@ class SegmentAttention:
                 keys, values = all_keys[:, branch], all_values[:, branch]
             else:
                 keys, values = key[:, start:end], value[:, start:end]
-            if group > 1:
-                keys, values = keys.repeat_interleave(group, 0), values.repeat_interleave(group, 0)
-            attended = self._attention(query[None, :, start:end], keys[None], values[None], scale, softcap, window)
-            out[start:end] = attended[0].transpose(0, 1)
+            out[start:end] = self.over_branch(
+                query[:, start:end], keys, values, scale=scale, softcap=softcap, window=window
+            )
         return out
 
-    def _attention(
+    def over_branch(
         self,
         query: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
+        *,
         scale: float,
         softcap: float | None,
         window: int | None,
     ) -> torch.Tensor:
+        """The last positions of a branch, query [heads, own, dim], over all of it, key [kv heads, branch, dim]: [own,
+        heads, value dim]."""
+        group = query.shape[0] // key.shape[0]
+        if group > 1:
+            key, value = key.repeat_interleave(group, 0), value.repeat_interleave(group, 0)
+        query, key, value = query[None], key[None], value[None]
         own, branch = query.shape[2], key.shape[2]
-        if softcap is not None:  # which no kernel of torch takes
-            scores = query.float() @ key.float().transpose(-1, -2) * scale  # [1, heads, own, branch]
-            scores = softcap * torch.tanh(scores / softcap)
-            weights = scores.masked_fill(~self._seen(own, branch, window, query.device), float("-inf")).softmax(-1)
-            return (weights @ value.float()).to(value.dtype)
-        if own == branch and (window is None or window >= branch):  # plain causality: kernels know that case
-            return scaled_dot_product_attention(query, key, value, is_causal=own > 1, scale=scale)
-        seen = self._seen(own, branch, window, query.device)
-        return scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=scale)
+        if softcap is None and own == branch and (window is None or window >= branch):
+            # Plain causality: kernels know that case.
+            out = scaled_dot_product_attention(query, key, value, is_causal=own > 1, scale=scale)
+        else:
+            out = masked(query, key, value, self._seen(own, branch, window, query.device), scale=scale, softcap=softcap)
+        return out[0].transpose(0, 1)
 
     def _seen(self, own: int, branch: int, window: int | None, device: torch.device) -> torch.Tensor:
         """[own, branch]: which keys of a branch each of its last `own` positions sees."""
@@ -83,6 +85,27 @@ class SegmentAttention:
             seen = keys <= queries
             self.masks[key] = seen if window is None else seen & (queries - keys < window)
         return self.masks[key]
+
+
+def masked(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    seen: torch.Tensor | None,
+    *,
+    scale: float,
+    softcap: float | None,
+) -> torch.Tensor:
+    """query [..., queries, dim] over the keys [..., keys, dim] that each has `seen`: [..., queries, keys] or fewer
+    numbers that spread to it; None where all are."""
+    if softcap is None:
+        return scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=scale)
+    # No kernel of torch takes a soft cap.
+    scores = query.float() @ key.float().transpose(-1, -2) * scale
+    scores = softcap * torch.tanh(scores / softcap)
+    if seen is not None:
+        scores = scores.masked_fill(~seen, float("-inf"))
+    return (scores.softmax(-1) @ value.float()).to(value.dtype)
 
 
 def segment_attention(pack: Pack, device: torch.device) -> SegmentAttention:

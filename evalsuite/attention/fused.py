@@ -21,6 +21,7 @@ import triton
 import triton.language as tl
 
 from evalsuite.attention.interface import Kept, NoTreeAttention
+from evalsuite.attention.pool import PoolPack
 from evalsuite.planning.packs import Pack
 
 TILE_ROWS = 64
@@ -29,7 +30,8 @@ BLOCK_KEYS = 32
 WARPS = 4
 STAGES = 2
 MOST_ELEMENTS = 2**31 - 1
-"""The kernel counts in 32 bits: 64-bit addresses for every element would cost it registers."""
+"""The kernel counts in 32 bits: 64-bit addresses for every element would cost it registers. Only rows of a pool, which
+may be larger, it finds in 64 bits."""
 _LOG2E = 1.4426950408889634
 
 
@@ -40,9 +42,7 @@ class FusedAttention:
     pack: Pack
     path: torch.Tensor
     """Pack indices of ancestors, int32 on the device."""
-    tiles: dict[int, torch.Tensor] = field(default_factory=dict)
-    """By how many query heads share a key head, which layers may differ in: [tiles, 5], int32 on the device: first
-    query, queries, position of the first, ancestors, list of ancestors."""
+    tiles: Tiles
 
     def __call__(
         self,
@@ -55,7 +55,7 @@ class FusedAttention:
         softcap: float | None,
         window: int | None,
     ) -> torch.Tensor:
-        heads, tokens, dim = query.shape
+        heads, tokens, _ = query.shape
         value_dim = value.shape[-1]
         query, key, value = (x if x.stride(-1) == 1 else x.contiguous() for x in (query, key, value))
         kept_key, kept_value = (key, value) if kept is None else kept
@@ -63,56 +63,118 @@ class FusedAttention:
             raise NoTreeAttention(f"{query.numel():,} numbers in a pack's queries; use a smaller --token-budget")
         out = query.new_empty(tokens, heads, value_dim)
         out[self.pack.used :].zero_()  # the padding: nobody reads it, but no NaN may stand there
-        group = heads // key.shape[0]
-        rows = max(TILE_ROWS, triton.next_power_of_2(group))
-        tiles = self._tiles_for(group, rows // group)
-        _tree_attention[(len(tiles), key.shape[0])](
-            query,
-            key,
-            value,
-            kept_key,
-            kept_value,
-            out,
-            tiles,
-            self.path,
-            *query.stride()[:2],
-            *key.stride()[:2],
-            *value.stride()[:2],
-            *kept_key.stride()[:2],
-            *kept_value.stride()[:2],
-            *out.stride()[:2],
-            0 if kept is None else kept_key.shape[1],
-            scale,
-            _LOG2E if softcap else scale * _LOG2E,
-            softcap or 0.0,
-            window or 0,
-            DIM=dim,
-            VALUE_DIM=value_dim,
-            DIM_PADDED=max(16, triton.next_power_of_2(dim)),
-            VALUE_DIM_PADDED=max(16, triton.next_power_of_2(value_dim)),
-            GROUP=group,
-            TOKENS=rows // group,
-            ROWS=rows,
-            KEYS=BLOCK_KEYS,
-            PRECISION="ieee" if query.dtype == torch.float32 else "tf32",
-            num_warps=WARPS,
-            num_stages=STAGES,
+        tiles = self.tiles.for_group(heads // key.shape[0])
+        carried = 0 if kept is None else kept_key.shape[1]
+        launch(
+            query, key, value, kept_key, kept_value, out, tiles, self.path, Pooled(), carried, scale, softcap, window
         )
         return out
 
-    def _tiles_for(self, group: int, tokens: int) -> torch.Tensor:
-        if group not in self.tiles:
-            self.tiles[group] = _to_device(_tiles(self.pack, tokens), self.path.device)
-        return self.tiles[group]
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """Where the keys of a pack stand in a pool; as it is by default, they stand side by side in the pack's order."""
+
+    own: torch.Tensor | None = None
+    """[used], int32 on the device: slots of the pack's own tokens. The list of ancestors holds slots too then."""
+    key_scales: torch.Tensor | None = None
+    """[slots, kv heads], fp32, where keys and values are quantised."""
+    value_scales: torch.Tensor | None = None
+
+
+def launch(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    kept_key: torch.Tensor,
+    kept_value: torch.Tensor,
+    out: torch.Tensor,
+    tiles: torch.Tensor,
+    path: torch.Tensor,
+    pooled: Pooled,
+    carried: int,
+    scale: float,
+    softcap: float | None,
+    window: int | None,
+) -> None:
+    """Run the kernel: query [heads, tokens, dim], key and value [kv heads, tokens or slots, dim], out [tokens, heads,
+    dim], all with numbers of `dim` side by side."""
+    heads, _, dim = query.shape
+    value_dim = value.shape[-1]
+    group = heads // key.shape[0]
+    rows = _rows(group)
+    _tree_attention[(len(tiles), key.shape[0])](
+        query,
+        key,
+        value,
+        kept_key,
+        kept_value,
+        out,
+        tiles,
+        path,
+        pooled.own,
+        pooled.key_scales,
+        pooled.value_scales,
+        *query.stride()[:2],
+        *key.stride()[:2],
+        *value.stride()[:2],
+        *kept_key.stride()[:2],
+        *kept_value.stride()[:2],
+        *out.stride()[:2],
+        carried,
+        scale,
+        _LOG2E if softcap else scale * _LOG2E,
+        softcap or 0.0,
+        window or 0,
+        KV_HEADS=key.shape[0],
+        DIM=dim,
+        VALUE_DIM=value_dim,
+        DIM_PADDED=max(16, triton.next_power_of_2(dim)),
+        VALUE_DIM_PADDED=max(16, triton.next_power_of_2(value_dim)),
+        GROUP=group,
+        TOKENS=rows // group,
+        ROWS=rows,
+        KEYS=BLOCK_KEYS,
+        PRECISION="ieee" if query.dtype == torch.float32 else "tf32",
+        POOLED=pooled.own is not None,
+        QUANTISED=pooled.key_scales is not None,
+        num_warps=WARPS,
+        num_stages=STAGES,
+    )
+
+
+def _rows(group: int) -> int:
+    """Rows of a tile."""
+    return max(TILE_ROWS, int(triton.next_power_of_2(group)))
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """A pack's queries in tiles, by how many query heads share a key head, which layers may differ in."""
+
+    pack: Pack | PoolPack
+    device: torch.device
+    made: dict[int, torch.Tensor] = field(default_factory=dict)
+
+    def for_group(self, group: int) -> torch.Tensor:
+        """[tiles, 5], int32 on the device: first query, queries, position of the first, ancestors, list of
+        ancestors."""
+        if group not in self.made:
+            self.made[group] = to_device(_tiles(self.pack, _rows(group) // group), self.device)
+        return self.made[group]
 
 
 def fused_attention(pack: Pack, device: torch.device) -> FusedAttention:
     """The tables of a pack on a device."""
-    path = pack.path if len(pack.path) else np.zeros(1, dtype=np.int32)
-    return FusedAttention(pack=pack, path=_to_device(path, device))
+    return FusedAttention(pack=pack, path=list_of_ancestors(pack, device), tiles=Tiles(pack, device))
 
 
-def _tiles(pack: Pack, size: int) -> npt.NDArray[np.int32]:
+def list_of_ancestors(pack: Pack | PoolPack, device: torch.device) -> torch.Tensor:
+    """`pack.path` on a device; never empty, for a kernel is handed its address."""
+    return to_device(pack.path if len(pack.path) else np.zeros(1, dtype=np.int32), device)
+
+
+def _tiles(pack: Pack | PoolPack, size: int) -> npt.NDArray[np.int32]:
     """[tiles, 5]: every segment cut into tiles of at most `size` tokens; those with most keys first."""
     lengths = pack.lengths
     counts = -(-lengths // size)
@@ -126,7 +188,7 @@ def _tiles(pack: Pack, size: int) -> npt.NDArray[np.int32]:
     return np.ascontiguousarray(tiles[np.argsort(-(first + queries), kind="stable")], dtype=np.int32)
 
 
-def _to_device(table: npt.NDArray[np.int32], device: torch.device) -> torch.Tensor:
+def to_device(table: npt.NDArray[np.int32], device: torch.device) -> torch.Tensor:
     host = torch.from_numpy(table)
     return host.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else host.to(device)
 
@@ -143,6 +205,9 @@ def _visit(
     kept_values,
     at,
     ancestors,
+    own_slots,
+    key_scales,
+    value_scales,
     before,
     own,
     end,
@@ -156,42 +221,98 @@ def _visit(
     v_token,
     kept_k_token,
     kept_v_token,
+    KV_HEADS: tl.constexpr,
     DIM: tl.constexpr,
     VALUE_DIM: tl.constexpr,
     DIM_PADDED: tl.constexpr,
     VALUE_DIM_PADDED: tl.constexpr,
     MASKED: tl.constexpr,
     PRECISION: tl.constexpr,
+    POOLED: tl.constexpr,
+    QUANTISED: tl.constexpr,
 ):
-    """One block of keys, at the positions `at` of the branch; masked, or seen by all rows in whole.
-
-    Both ways do the same arithmetic on what is seen: the multiplication and subtraction before `exp2` are one `fma`, or
-    a compiler would contract them in one way and not in the other.
-    """
-    dim = tl.arange(0, DIM_PADDED)
-    value_dim = tl.arange(0, VALUE_DIM_PADDED)
-    index = tl.where(at < before, tl.load(ancestors + at, mask=at < before, other=0), own + at)
-    if MASKED:
-        index = tl.where(at < end, index, own + end - 1)
-    key_rows = tl.where(index >= 0, keys + index * k_token, kept_keys + (index + carried) * kept_k_token)
-    k = tl.load(key_rows[:, None] + dim[None, :], mask=(dim < DIM)[None, :], other=0.0)
-    scores = tl.dot(q, tl.trans(k), input_precision=PRECISION)  # [rows, keys]
-    if softcap > 0:
-        # tanh by exp: softcap * (1 - 2 / (exp(2x) + 1))
-        scores = softcap * (1.0 - 2.0 / (tl.exp(2.0 * scale * scores / softcap) + 1.0))
+    """One block of keys, at the positions `at` of the branch; masked, or seen by all rows in whole."""
+    if POOLED:
+        # No key is looked for behind the last query: nothing stands there yet, or another row's.
+        own_at = own + tl.minimum(at, end - 1)
+        slot = tl.load(ancestors + at, mask=at < before, other=0)
+        slot = tl.where(at < before, slot, tl.load(own_slots + own_at, mask=at >= before, other=0)).to(tl.int64)
+        key_rows = keys + slot * k_token
+        value_rows = values + slot * v_token
+        if QUANTISED:
+            key_scales += slot * KV_HEADS
+            value_scales += slot * KV_HEADS
+    else:
+        index = tl.where(at < before, tl.load(ancestors + at, mask=at < before, other=0), own + at)
+        if MASKED:
+            index = tl.where(at < end, index, own + end - 1)
+        key_rows = tl.where(index >= 0, keys + index * k_token, kept_keys + (index + carried) * kept_k_token)
+        value_rows = tl.where(index >= 0, values + index * v_token, kept_values + (index + carried) * kept_v_token)
+    seen = None
     if MASKED:
         seen = at[None, :] <= position[:, None]
         if window > 0:
             seen = seen & (position[:, None] - at[None, :] < window)
+    return weigh(
+        q, top, total, gathered, key_rows, value_rows, key_scales, value_scales, seen, factor, scale, softcap,
+        DIM, VALUE_DIM, DIM_PADDED, VALUE_DIM_PADDED, MASKED, PRECISION, QUANTISED,
+    )  # fmt: skip
+
+
+@triton.jit
+def weigh(
+    q,
+    top,
+    total,
+    gathered,
+    key_rows,
+    value_rows,
+    key_scales,
+    value_scales,
+    seen,
+    factor,
+    scale,
+    softcap,
+    DIM: tl.constexpr,
+    VALUE_DIM: tl.constexpr,
+    DIM_PADDED: tl.constexpr,
+    VALUE_DIM_PADDED: tl.constexpr,
+    MASKED: tl.constexpr,
+    PRECISION: tl.constexpr,
+    QUANTISED: tl.constexpr,
+):
+    """The recurrence over a block of keys, whose addresses are handed over, [keys]; `seen` [rows, keys] if MASKED.
+
+    Masked or not, the arithmetic on what is seen is the same: the multiplication and subtraction before `exp2` are one
+    `fma`, or a compiler would contract them in one way and not in the other.
+
+    8-bit numbers are exact in every dtype of a model. So scales are applied in fp32, to scores and to weights, where
+    they are one rounding or none; numbers times scales would be rounded to the model's dtype each. Weights go into the
+    second product as bf16 then, also where the model has fp16, whose range a weight times a small scale would leave.
+    """
+    dim = tl.arange(0, DIM_PADDED)
+    value_dim = tl.arange(0, VALUE_DIM_PADDED)
+    k = tl.load(key_rows[:, None] + dim[None, :], mask=(dim < DIM)[None, :], other=0.0)
+    if QUANTISED:
+        k = k.to(q.dtype)
+    scores = tl.dot(q, tl.trans(k), input_precision=PRECISION)  # [rows, keys]
+    if QUANTISED:
+        scores = scores * tl.load(key_scales)[None, :]
+    if softcap > 0:
+        # tanh by exp: softcap * (1 - 2 / (exp(2x) + 1))
+        scores = softcap * (1.0 - 2.0 / (tl.exp(2.0 * scale * scores / softcap) + 1.0))
+    if MASKED:
         scores = tl.where(seen, scores, float("-inf"))
     new_top = tl.maximum(top, tl.max(scores, 1) * factor)
     # A row may see nothing of its first blocks: its maximum is -inf then, and -inf - -inf is NaN.
     finite_top = tl.where(new_top == float("-inf"), 0.0, new_top)
     weights = tl.exp2(tl.fma(scores, tl.full(scores.shape, factor, tl.float32), -finite_top[:, None]))
     shrink = tl.exp2(top - finite_top)
-    value_rows = tl.where(index >= 0, values + index * v_token, kept_values + (index + carried) * kept_v_token)
     v = tl.load(value_rows[:, None] + value_dim[None, :], mask=(value_dim < VALUE_DIM)[None, :], other=0.0)
     total = total * shrink + tl.sum(weights, 1)
+    if QUANTISED:
+        weights = weights * tl.load(value_scales)[None, :]
+        v = v.to(tl.float32 if q.dtype == tl.float32 else tl.bfloat16)
     gathered = tl.dot(weights.to(v.dtype), v, gathered * shrink[:, None], input_precision=PRECISION)
     return new_top, total, gathered
 
@@ -206,6 +327,9 @@ def _tree_attention(
     out,
     tiles,
     path,
+    own_slots,
+    key_scales,
+    value_scales,
     q_head,
     q_token,
     k_head,
@@ -223,6 +347,7 @@ def _tree_attention(
     factor,
     softcap,
     window,
+    KV_HEADS: tl.constexpr,
     DIM: tl.constexpr,
     VALUE_DIM: tl.constexpr,
     DIM_PADDED: tl.constexpr,
@@ -232,6 +357,8 @@ def _tree_attention(
     ROWS: tl.constexpr,
     KEYS: tl.constexpr,
     PRECISION: tl.constexpr,
+    POOLED: tl.constexpr,
+    QUANTISED: tl.constexpr,
 ):
     """A tile of a segment's queries, for the query heads of one key head."""
     tile = tiles + tl.program_id(0) * 5
@@ -260,6 +387,9 @@ def _tree_attention(
     values = value + kv_head * v_head
     kept_keys = kept_key + kv_head * kept_k_head
     kept_values = kept_value + kv_head * kept_v_head
+    if QUANTISED:
+        key_scales += kv_head
+        value_scales += kv_head
     top = tl.full([ROWS], float("-inf"), tl.float32)
     total = tl.zeros([ROWS], tl.float32)
     gathered = tl.zeros([ROWS, VALUE_DIM_PADDED], tl.float32)
@@ -271,16 +401,16 @@ def _tree_attention(
     for block in range(begin, whole, KEYS):
         top, total, gathered = _visit(
             q, top, total, gathered, keys, values, kept_keys, kept_values, block + tl.arange(0, KEYS),
-            ancestors, before, own, end, carried, position, factor, scale, softcap, window,
-            k_token, v_token, kept_k_token, kept_v_token,
-            DIM, VALUE_DIM, DIM_PADDED, VALUE_DIM_PADDED, False, PRECISION,
+            ancestors, own_slots, key_scales, value_scales, before, own, end, carried,
+            position, factor, scale, softcap, window, k_token, v_token, kept_k_token, kept_v_token,
+            KV_HEADS, DIM, VALUE_DIM, DIM_PADDED, VALUE_DIM_PADDED, False, PRECISION, POOLED, QUANTISED,
         )  # fmt: skip
     for block in range(whole, end, KEYS):
         top, total, gathered = _visit(
             q, top, total, gathered, keys, values, kept_keys, kept_values, block + tl.arange(0, KEYS),
-            ancestors, before, own, end, carried, position, factor, scale, softcap, window,
-            k_token, v_token, kept_k_token, kept_v_token,
-            DIM, VALUE_DIM, DIM_PADDED, VALUE_DIM_PADDED, True, PRECISION,
+            ancestors, own_slots, key_scales, value_scales, before, own, end, carried,
+            position, factor, scale, softcap, window, k_token, v_token, kept_k_token, kept_v_token,
+            KV_HEADS, DIM, VALUE_DIM, DIM_PADDED, VALUE_DIM_PADDED, True, PRECISION, POOLED, QUANTISED,
         )  # fmt: skip
     tl.store(
         out + (start + token)[:, None] * o_token + head[:, None] * o_head + value_dim[None, :],

@@ -72,9 +72,7 @@ class TreePass:
     handed_on: list[Kept] = field(default_factory=list)
     """The same for the next pack."""
     layers: int = 0
-    """How many layers have attended."""
     windows: int = 0
-    """How many of them had a sliding window."""
 
     def run_layer(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, softcap: float, window: int
@@ -91,7 +89,23 @@ class TreePass:
         return self.attend(query, key, value, kept, scale=scale, softcap=softcap or None, window=window or None)
 
 
-_current: ContextVar[TreePass | None] = ContextVar("tree_pass", default=None)
+class Pass(Protocol):
+    """One forward of a model: it is called for each layer's attention, in their order."""
+
+    layers: int
+    """How many layers have attended."""
+    windows: int
+    """How many of them had a sliding window."""
+
+    def run_layer(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, softcap: float, window: int
+    ) -> torch.Tensor:
+        """query [heads, tokens, dim], key and value [kv heads, tokens, dim] to [tokens, heads, dim]; `softcap` and
+        `window` are 0 where there is none."""
+        ...
+
+
+_current: ContextVar[Pass | None] = ContextVar("pass", default=None)
 """Of this thread: engines on other models may run in others."""
 
 
@@ -119,9 +133,17 @@ def attention_configs(model: Any) -> list[Any]:
 def tree_pass(
     model: Any, configs: Sequence[Any], pack: Pack, attend: Attend, kept: Sequence[Kept] = ()
 ) -> Iterator[TreePass]:
-    """Within, one forward of the model runs on `pack`; `handed_on` then holds what the next pack is handed.
+    """`attention_from` for one forward on `pack`; `handed_on` then holds what the next pack is handed."""
+    again = int((pack.carry < 0).sum())
+    carry = torch.from_numpy(pack.carry[again:]).to(model.device, torch.int64)
+    run = TreePass(attend=attend, kept=kept, carry=carry, carried_again=again)
+    with attention_from(model, configs, run):
+        yield run
 
-    The model takes its attention from here meanwhile. Outside of it nothing about the model is changed.
+
+@contextmanager
+def attention_from(model: Any, configs: Sequence[Any], run: Pass) -> Iterator[None]:
+    """Within, one forward of the model takes its attention from `run`. Outside of it the model is as it was.
 
     Args:
         configs: `attention_configs(model)`.
@@ -130,15 +152,12 @@ def tree_pass(
         NoTreeAttention: not every layer of the model attended, or one whose window should slide did not say so.
     """
     config = model.config.get_text_config()
-    again = int((pack.carry < 0).sum())
-    carry = torch.from_numpy(pack.carry[again:]).to(model.device, torch.int64)
-    run = TreePass(attend=attend, kept=kept, carry=carry, carried_again=again)
     before = [config._attn_implementation for config in configs]
     token = _current.set(run)
     try:
         for config_ in configs:
             config_._attn_implementation = NAME
-        yield run
+        yield
     finally:
         _current.reset(token)
         for config_, name in zip(configs, before, strict=True):

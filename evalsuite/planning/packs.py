@@ -86,13 +86,16 @@ class Pack:
         return np.concatenate([self.path[path : path + before], own])
 
 
-def packs(branches: Sequence[Branch], *, token_budget: int, max_sites: int | None = None) -> Iterator[Pack]:
+def packs(
+    branches: Sequence[Branch], *, token_budget: int, max_sites: int | None = None, max_branches: int | None = None
+) -> Iterator[Pack]:
     """Lay out all branches, one pack at a time, in an order that keeps equal beginnings together.
 
     Args:
         token_budget: most tokens in a pack. What is read of one branch is not cut apart, so where that alone exceeds
             the budget, so does its pack.
         max_sites: most positions that are read in a pack, likewise; None for no bound.
+        max_branches: most branches that are read in a pack. Where it parts equal ones, what is read is computed again.
     """
     layout = _Layout()
     for index, key, shared in _walk(branches):
@@ -100,12 +103,13 @@ def packs(branches: Sequence[Branch], *, token_budget: int, max_sites: int | Non
         length, done = len(key) // _BYTES, shared
         free = reads[0]  # what may go into an earlier pack than the reads do
         while True:
+            # What is read has to stand in this pack: the end of a branch that a cut parted from its twin.
             if done > free and layout.is_carried(free):
-                done = (
-                    free  # what is read has to stand in this pack: the end of a branch that a cut parted from its twin
-                )
+                done = free
             room = max(token_budget - layout.used, 0)
-            crowded = max_sites is not None and len(layout.sites) + len(reads) > max_sites
+            crowded = (max_sites is not None and len(layout.sites) + len(reads) > max_sites) or (
+                max_branches is not None and len(layout.placements) >= max_branches
+            )
             if length - done <= room and not (crowded and layout.sites):
                 break
             if (cut := min(done + room, free)) > done:

@@ -66,14 +66,23 @@ def distinct(sequences: list[tuple[int, ...]]) -> int:
     return len({sequence[: k + 1] for sequence in sequences for k in range(len(sequence))})
 
 
-@given(given_branches=branches(), budget=st.integers(1, 60), max_sites=st.none() | st.integers(1, 6))
-@example(given_branches=[Branch(tokens=(1,), reads=(0,)), Branch(tokens=(1, 1), reads=(1,))], budget=2, max_sites=None)
-@example(given_branches=[Branch(tokens=(1, 1, 1), reads=(2,))] * 3, budget=1, max_sites=1)
+bound = st.none() | st.integers(1, 6)
+
+
+@given(given_branches=branches(), budget=st.integers(1, 60), max_sites=bound, max_branches=bound)
+@example(
+    given_branches=[Branch(tokens=(1,), reads=(0,)), Branch(tokens=(1, 1), reads=(1,))],
+    budget=2,
+    max_sites=None,
+    max_branches=None,
+)
+@example(given_branches=[Branch(tokens=(1, 1, 1), reads=(2,))] * 3, budget=1, max_sites=1, max_branches=None)
+@example(given_branches=[Branch(tokens=(1, 1, 1), reads=(2,))] * 3, budget=9, max_sites=None, max_branches=2)
 def test_every_read_sees_its_own_branch_and_nothing_else(
-    given_branches: list[Branch], budget: int, max_sites: int | None
+    given_branches: list[Branch], budget: int, max_sites: int | None, max_branches: int | None
 ) -> None:
     placed = []
-    made = list(packs(given_branches, token_budget=budget, max_sites=max_sites))
+    made = list(packs(given_branches, token_budget=budget, max_sites=max_sites, max_branches=max_branches))
     for pack, rebuilt in zip(made, rebuild(made), strict=True):
         assert len(set(pack.sites.tolist())) == len(pack.sites)
         for placement in pack.placements:
@@ -88,10 +97,13 @@ def test_every_read_sees_its_own_branch_and_nothing_else(
     assert sorted(placed) == list(range(len(given_branches))), "each branch once"
 
 
-@given(given_branches=branches(), budget=st.integers(1, 60), max_sites=st.none() | st.integers(1, 6))
-def test_packs_keep_their_bounds(given_branches: list[Branch], budget: int, max_sites: int | None) -> None:
+@given(given_branches=branches(), budget=st.integers(1, 60), max_sites=bound, max_branches=bound)
+def test_packs_keep_their_bounds(
+    given_branches: list[Branch], budget: int, max_sites: int | None, max_branches: int | None
+) -> None:
     """Unless what is read of one branch alone, which is never cut apart, exceeds them."""
-    for pack in packs(given_branches, token_budget=budget, max_sites=max_sites):
+    for pack in packs(given_branches, token_budget=budget, max_sites=max_sites, max_branches=max_branches):
+        assert max_branches is None or len(pack.placements) <= max_branches
         read = [given_branches[placement.branch] for placement in pack.placements]
         assert pack.used <= max([budget, *(len(b.tokens) - b.reads[0] for b in read)])
         assert max_sites is None or len(pack.sites) <= max([max_sites, *(len(b.reads) for b in read)])

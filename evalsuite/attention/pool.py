@@ -1,0 +1,181 @@
+"""Keys and values of every token that a run still needs, by slot, and what attention over them is called with.
+
+A slot holds one token of the prefix tree of all sequences, in every layer: a page of one token. A sequence is a list of
+slots, so sequences share what they share at any token. Slot 0 is scratch: whatever stands in a batch to fill it up
+writes there. Its content is always finite, and no sequence has it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from evalsuite.planning.packs import Ints
+
+SCRATCH = 0
+_QUANTISED = {"int8": (torch.int8, 127.0), "fp8": (torch.float8_e4m3fn, 448.0)}
+"""Name of a format to the dtype that numbers are kept in, and the largest of it that is used."""
+_SMALLEST_SCALE = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLayer:
+    """Keys and values of one layer."""
+
+    keys: torch.Tensor
+    """[slots, kv heads, dim], contiguous."""
+    values: torch.Tensor
+    """[slots, kv heads, value dim]."""
+    key_scales: torch.Tensor | None
+    """[slots, kv heads], fp32: a key is `keys * key_scales[..., None]`; None where keys are kept as they came."""
+    value_scales: torch.Tensor | None
+
+
+class PoolAttend(Protocol):
+    """Attention over a pool, for the tokens of one forward."""
+
+    def __call__(
+        self, query: torch.Tensor, layer: PoolLayer, *, scale: float, softcap: float | None, window: int | None
+    ) -> torch.Tensor:
+        """query [heads, tokens, dim], a view in any layout; returns [tokens, heads, value dim] in its dtype.
+
+        Args:
+            scale: factor of the scores.
+            softcap: scores become softcap * tanh(scores / softcap).
+            window: a query sees the keys less than this many positions before it, itself included.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PoolPack:
+    """Where the keys of a pack stand in the pool. Tables as in `planning.packs.Pack`, but for slots."""
+
+    starts: Ints
+    """[segments]: where the segment's first token stands in the pack."""
+    lengths: Ints
+    """[segments]: its tokens."""
+    ancestors: Ints
+    """[segments]: how many tokens come before it in its branch."""
+    paths: Ints
+    """[segments]: where in `path` the list of these begins."""
+    path: Ints
+    """Slots of ancestors, root first."""
+    own: Ints
+    """[used]: the slot of each of the pack's tokens."""
+
+    @property
+    def used(self) -> int:
+        return len(self.own)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecodeTables:
+    """What one step of one token a row reads. Tensors keep their addresses, so that a CUDA graph can read them."""
+
+    slots: torch.Tensor
+    """[rows + 1, width], int32: slot of each position of a row; 0 where it has none. The last row is the dummy, which
+    fills a batch up."""
+    lengths: torch.Tensor
+    """[rows + 1], int32: how many keys a row sees in this step, its new one included; 1 for the dummy."""
+    active: torch.Tensor
+    """[most in a batch], int64: which row stands at each place of the batch."""
+    items: torch.Tensor
+    """[capacity, 3], int32: first member, members, chunk (`planning.chunks`)."""
+    members: torch.Tensor
+    """[capacity], int32: places in the batch."""
+    item_count: torch.Tensor
+    """[1], int32."""
+
+
+class KeyValuePool:
+    """The tensors of a pool, made layer by layer as a model first calls for them.
+
+    Args:
+        slots: how many tokens it holds, the scratch included.
+        kept_as: "auto" for the dtype that they come in, or "int8" or "fp8": 8 bits, and a scale for each token and
+            head, so that the largest number of a head takes the whole range.
+    """
+
+    def __init__(self, slots: int, *, kept_as: str = "auto") -> None:
+        self.slots = slots
+        self.kept_as = kept_as
+        self.layers: list[PoolLayer] = []
+        self.did_not_fit = False
+        """Whether a layer could not be made."""
+
+    @property
+    def bytes(self) -> int:
+        tensors = [t for layer in self.layers for t in (layer.keys, layer.values, layer.key_scales, layer.value_scales)]
+        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+
+    def write(self, layer: int, slots: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> PoolLayer:
+        """Keep keys and values [kv heads, tokens, dim] of one layer at `slots` [tokens], int64; returns the layer."""
+        if layer == len(self.layers):
+            try:
+                self.layers.append(self._new_layer(key, value))
+            except Exception:
+                self.did_not_fit = True
+                raise
+        kept = self.layers[layer]
+        _write(kept.keys, kept.key_scales, slots, key.transpose(0, 1), self.kept_as)
+        _write(kept.values, kept.value_scales, slots, value.transpose(0, 1), self.kept_as)
+        return kept
+
+    def _new_layer(self, key: torch.Tensor, value: torch.Tensor) -> PoolLayer:
+        scaled = self.kept_as in _QUANTISED
+        heads = key.shape[0]
+        scales = [key.new_zeros(self.slots, heads, dtype=torch.float32) if scaled else None for _ in range(2)]
+        dtype = _QUANTISED[self.kept_as][0] if scaled else key.dtype
+        # Zeros, not whatever stood there: a key that is masked is still multiplied by 0.
+        keys, values = (torch.zeros(self.slots, heads, x.shape[-1], dtype=dtype, device=x.device) for x in (key, value))
+        return PoolLayer(keys, values, *scales)
+
+
+def bytes_per_token(kv_width: int, bytes_per_value: int, *, kept_as: str, heads: int) -> int:
+    """Of keys and values of one token in all layers.
+
+    Args:
+        kv_width: numbers of a token's keys, all heads and layers together.
+        heads: kv heads, all layers together.
+    """
+    return 2 * kv_width * bytes_per_value if kept_as == "auto" else 2 * (kv_width + 4 * heads)
+
+
+def _write(
+    kept: torch.Tensor, scales: torch.Tensor | None, slots: torch.Tensor, numbers: torch.Tensor, kept_as: str
+) -> None:
+    """numbers [tokens, heads, dim] into kept [slots, heads, dim]."""
+    if scales is None:
+        kept.index_copy_(0, slots, numbers)
+        return
+    dtype, largest = _QUANTISED[kept_as]
+    exact = numbers.float()
+    scale = (exact.abs().amax(-1) / largest).clamp_min(_SMALLEST_SCALE)  # [tokens, heads]
+    scaled = exact / scale[..., None]
+    short = (scaled.round() if dtype is torch.int8 else scaled).to(dtype)
+    # As bytes: not every operation knows 8-bit floats.
+    kept.view(torch.uint8).index_copy_(0, slots, short.view(torch.uint8))
+    scales.index_copy_(0, slots, scale)
+
+
+@dataclass(slots=True)
+class PoolPass:
+    """One forward whose keys and values go into a pool, and come from there."""
+
+    pool: KeyValuePool
+    slots: torch.Tensor
+    """[tokens], int64 on the device: where each token's keys and values go."""
+    attend: PoolAttend
+    layers: int = 0
+    windows: int = 0
+
+    def run_layer(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, softcap: float, window: int
+    ) -> torch.Tensor:
+        layer = self.pool.write(self.layers, self.slots, key, value)
+        self.layers += 1
+        self.windows += window > 0
+        return self.attend(query, layer, scale=scale, softcap=softcap or None, window=window or None)

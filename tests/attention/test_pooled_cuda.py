@@ -1,0 +1,158 @@
+"""The kernels over a pool with the heads and dtypes of real models, in large pools, and replayed as a CUDA graph."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from evalsuite.attention.pool import PoolLayer
+from tests.attention.pooled_cases import (
+    CUDA,
+    DEVICE,
+    INTERPRETED,
+    SCALE,
+    Case,
+    close,
+    decode,
+    expected,
+    fused,
+    numbers,
+    on_device,
+    prefill,
+    step_tables,
+)
+
+needs_cuda = pytest.mark.skipif(not CUDA, reason="needs a CUDA device")
+pytestmark = [
+    pytest.mark.skipif(not (CUDA or INTERPRETED), reason="needs a CUDA device"),
+    # Rows of a tile that stand for nothing come out as 0 / 0; a device does not say so, numpy does.
+    pytest.mark.filterwarnings("ignore::RuntimeWarning:triton.runtime.interpreter"),
+]
+
+SHAPES = ((8, 2, 128, 128), (7, 1, 128, 128), (2, 1, 64, 64), (16, 1, 96, 96), (8, 2, 80, 64), (2, 1, 256, 256))
+"""(query heads, kv heads, dimension, dimension of values)."""
+LENGTHS = (1, 127, 128, 129, 200, 290)
+
+
+def rows_with_a_common_beginning(lengths: tuple[int, ...], shared: int = 150) -> list[list[int]]:
+    """Slots of rows that are alike as far as `shared`, from the highest slot down."""
+    slot = sum(lengths)
+    common = list(range(slot, slot - shared, -1))
+    rows = []
+    slot -= shared
+    for length in lengths:
+        own = max(length - shared, 0)
+        rows.append([*common[:length], *range(slot, slot - own, -1)])
+        slot -= own
+    return rows
+
+
+def a_case(shape: tuple[int, int, int, int], kept_as: str, dtype: torch.dtype, window: int | None = None) -> Case:
+    rows = rows_with_a_common_beginning(LENGTHS)
+    made = numbers(rows, list(LENGTHS), shape, kept_as, dtype=dtype)
+    made["query"] *= 0.3
+    return Case(rows=rows, lengths=list(LENGTHS), **made, softcap=5.0 if window else None, window=window, dummies=1)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
+@pytest.mark.parametrize("kept_as", ["auto", "int8", "fp8"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_kernels_are_attention(shape: tuple[int, int, int, int], kept_as: str, dtype: torch.dtype) -> None:
+    if kept_as == "fp8" and CUDA and torch.cuda.get_device_capability() < (8, 9):
+        pytest.skip("needs a CUDA device with 8-bit floats")
+    if INTERPRETED and (dtype == torch.bfloat16 or (kept_as != "auto" and dtype != torch.float32)):
+        pytest.skip("needs a CUDA device: Triton's interpreter multiplies bf16 as if it were integers")
+    tolerance = {torch.bfloat16: 2e-2, torch.float16: 1e-2, torch.float32: 2e-5}[dtype]
+    for window in (None, 33, 140):
+        case = a_case(shape, kept_as, dtype, window)
+        places = case.places()
+        stepped = decode(case, "fused", places=places, most_members=fused().most_members(*shape[:2]))
+        packed = prefill(case, "fused", token_budget=256) if CUDA else {}
+        for place, row in enumerate(places):
+            if row == len(case.rows):
+                assert not stepped[place].any()
+                continue
+            want = expected(case, case.rows[row])
+            bound = tolerance * max(1.0, float(want.abs().max()))
+            assert close(stepped[place], want, bound)
+            assert not packed or close(packed[case.rows[row][-1]], want, bound)
+
+
+@pytest.mark.parametrize("dtype", [pytest.param(torch.bfloat16, marks=needs_cuda), torch.float32], ids=str)
+@pytest.mark.parametrize("kept_as", ["auto", "int8"])
+def test_company_in_a_chunk_changes_no_bit(kept_as: str, dtype: torch.dtype) -> None:
+    """Four rows share their first chunk: all in one item, in other tile rows, and each alone."""
+    case = a_case((8, 2, 128, 128), kept_as, dtype)
+    together = decode(case, "fused", places=[0, 1, 2, 3, 4, 5], most_members=8)
+    for row in range(len(case.rows)):
+        assert torch.equal(decode(case, "fused", places=[row], most_members=8)[0], together[row])
+    backwards = decode(case, "fused", places=[5, 4, 6, 3, 2, 1, 0], most_members=8)
+    assert torch.equal(backwards[[6, 5, 4, 3, 1, 0]], together)
+
+
+@needs_cuda
+def test_a_pool_may_have_more_numbers_than_32_bits_count() -> None:
+    """Keys at the end of 2.2 million slots of 1,024 numbers: the same as at the beginning of a small pool."""
+    case = a_case((8, 8, 128, 128), "int8", torch.float32)
+    slots, used = 2_200_000, len(case.layer.keys) - 1
+    large = PoolLayer(
+        torch.zeros(slots, 8, 128, dtype=torch.int8, device=DEVICE),
+        torch.zeros(slots, 8, 128, dtype=torch.int8, device=DEVICE),
+        torch.zeros(slots, 8, device=DEVICE),
+        torch.zeros(slots, 8, device=DEVICE),
+    )
+    small = case.layer
+    assert small.key_scales is not None and small.value_scales is not None
+    assert large.key_scales is not None and large.value_scales is not None
+    large.keys[-used:], large.values[-used:] = small.keys[1:].to(DEVICE), small.values[1:].to(DEVICE)
+    large.key_scales[-used:], large.value_scales[-used:] = (
+        small.key_scales[1:].to(DEVICE),
+        small.value_scales[1:].to(DEVICE),
+    )
+    query = torch.randn(8, 128, generator=torch.Generator().manual_seed(0))
+    moved = replace(
+        case,
+        rows=[[slot + slots - 1 - used for slot in row] for row in case.rows],
+        layer=large,
+        query=query.expand(slots, -1, -1),
+    )
+    case = replace(case, query=query.expand(used + 1, -1, -1))
+    places = list(range(len(case.rows)))
+    assert torch.equal(decode(moved, "fused", places=places), decode(case, "fused", places=places))
+    moved_pack, pack = (prefill(each, "fused", token_budget=1_000) for each in (moved, case))
+    assert all(torch.equal(moved_pack[slot + slots - 1 - used], pack[slot]) for slot in pack)
+
+
+@needs_cuda
+def test_a_captured_step_reads_its_tables_anew() -> None:
+    """Captured once; then rows grow by a key, change places, and leave."""
+    case = a_case((8, 2, 128, 128), "auto", torch.bfloat16)
+    places = case.places()
+    tables, workspace = step_tables(case, "fused", places=places, most_members=8)
+    items = torch.zeros(200, 3, dtype=torch.int32, device=DEVICE)
+    members = torch.zeros(200, dtype=torch.int32, device=DEVICE)
+    tables = replace(tables, items=items, members=members, item_count=torch.zeros_like(tables.item_count))
+    attend, layer = fused().fused_decode(tables, workspace), on_device(case.layer)
+    query = torch.zeros(len(places), 8, 128, dtype=torch.bfloat16, device=DEVICE).transpose(0, 1)
+
+    def step() -> torch.Tensor:
+        return attend(query, layer, scale=SCALE, softcap=None, window=None)
+
+    step()  # kernels are compiled before they are captured
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        out = step()
+    for shorter in (1, 0):
+        for order in (places, places[::-1], [6, 2, 6, 6, 5, 6, 6]):
+            now = replace(case, lengths=[max(length - shorter, 1) for length in case.lengths])
+            made, _ = step_tables(now, "fused", places=order, most_members=8)
+            for name in ("slots", "lengths", "active", "item_count"):
+                getattr(tables, name).copy_(getattr(made, name))
+            items[: len(made.items)], members[: len(made.members)] = made.items, made.members
+            asked = [now.rows[row][now.lengths[row] - 1] if row < 6 else 0 for row in order]
+            query.copy_(case.query[asked].transpose(0, 1))
+            graph.replay()
+            assert torch.equal(out.cpu(), decode(now, "fused", places=order, most_members=8))
