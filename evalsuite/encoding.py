@@ -50,13 +50,13 @@ def encode_prompts(
     """Token ids of each prompt, in order, cut on the left so that `max_new_tokens` more fit the window.
 
     Raises:
-        RequestError: `max_new_tokens` below one, or no room for a single prompt token.
+        RequestError: `max_new_tokens` below zero, or no room for a single prompt token.
     """
     encoded = []
     all_ids = _encode(tokenizer, [(request.prompt, request.add_special_tokens) for request in requests])
     for request, ids in zip(requests, all_ids, strict=True):
-        if request.max_new_tokens < 1:
-            raise RequestError(f"{request.id}: max_new_tokens: expected at least 1, got {request.max_new_tokens}")
+        if request.max_new_tokens < 0:
+            raise RequestError(f"{request.id}: max_new_tokens: expected at least 0, got {request.max_new_tokens}")
         if any(not stop for stop in request.stop):
             raise RequestError(f"{request.id}: stop: an empty stop string would end every answer at once; leave it out")
         ids = ids or _prefix_token(tokenizer, request.id)

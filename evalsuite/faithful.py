@@ -7,6 +7,13 @@ The noise belongs to the *reference*: the 99.9th percentile of its own absolute 
 between the run's dtype and fp32 on the same questions, capped at 0.25 nats. A path whose own 99th percentile
 of differences from the reference exceeds twice that is not faithful, flips or none: it computes something
 else, and has only been lucky.
+
+The margin of a generated answer is that of the first token that differs. Where the likeliest token is taken, it is the
+distance in fp32 between the two tokens' log-probabilities. Where tokens are drawn, both paths have the same draw, and
+rounding moves the boundaries of the distribution past it: the margin is how much the log-odds of a boundary must move,
+times the temperature, before the draw gives the other token (`generation/reach.py`). For two tokens and a draw in the
+middle that is the distance between them, so both are held to one noise. A token that no small change would give has
+no margin and is never excused.
 """
 
 from __future__ import annotations
@@ -38,8 +45,9 @@ class Flip:
     reference: str
     path: str
     margin: float | None
-    """Distance in fp32 log-probability between the reference's choice and the path's; for generation, between the
-    first tokens that differ. None where no choice of a likely token explains the difference."""
+    """Nats: distance in fp32 log-probability between the reference's choice and the path's; for generation, between
+    the first tokens that differ, or, where tokens are drawn, how far the draw is from giving the other one. None where
+    no choice of a likely token explains the difference."""
     excused: bool
     """True when `margin` is below the noise: rounding may decide such a question either way."""
 
@@ -147,9 +155,16 @@ def compare_generations(
     for id_, answer in reference.items():
         shared = _shared_tokens(answer.token_ids, path[id_].token_ids)
         differences += _differences(answer.logprobs[:shared], path[id_].logprobs[:shared])
-        if answer.text != path[id_].text:
+        if answer.text != path[id_].text or _ended_elsewhere(answer, path[id_], shared):
             flips.append(_text_flip(answer, path[id_], shared, reference_fp32[id_], noise))
     return _verdict(flips, differences, to_fp32, compared=len(reference), total=len(path) if total is None else total)
+
+
+def _ended_elsewhere(answer: Generation, other: Generation, shared: int) -> bool:
+    """Whether one went on where the other ended, though no token differs: not rounding, even if the text is cut to the
+    same. Where an end-of-sequence token is in doubt, that token differs."""
+    lengths = len(answer.token_ids), len(other.token_ids)
+    return lengths[0] != lengths[1] and shared == min(lengths)
 
 
 def reference_noise(differences: Iterable[float]) -> float:
@@ -214,8 +229,8 @@ def _choice_flip(
 def _text_flip(reference: Generation, path: Generation, shared: int, fp32: TeacherForced, noise: float) -> Flip:
     # Past the shorter answer's end no token was chosen otherwise: it was cut, and rounding cannot do that.
     chosen_otherwise = shared < min(len(reference.token_ids), len(path.token_ids))
-    other = fp32.best[shared].get(path.token_ids[shared]) if chosen_otherwise else None
-    margin = None if other is None else abs(fp32.logprobs[shared] - other)
+    tokens = (reference.token_ids[shared], path.token_ids[shared]) if chosen_otherwise else None
+    margin = None if tokens is None else fp32.margin(shared, *tokens)
     return Flip(
         id=reference.id,
         reference=reference.text,

@@ -151,7 +151,7 @@ def _sample(case: CaseRun, line: Mapping[str, Any], shown: Mapping[str, Any], nu
         resps: list[Any] = [[each] for each in said]
     else:
         target = gold[0] if len(gold) == 1 else str(gold)
-        settings = {"do_sample": False, "max_gen_toks": get_task(case.record["task"]).max_new_tokens}
+        settings = {**_sampled(case.record), "max_gen_toks": get_task(case.record["task"]).max_new_tokens}
         arguments = [{"arg_0": shown["prompt"], "arg_1": settings}]
         said, resps = [line["prediction"]], [[line["text"]]]
     return {
@@ -168,6 +168,13 @@ def _sample(case: CaseRun, line: Mapping[str, Any], shown: Mapping[str, Any], nu
         "target_hash": _hash(target),
         **scores,
     }
+
+
+def _sampled(record: Mapping[str, Any]) -> dict[str, Any]:
+    execution = record.get("execution", {})
+    if not execution.get("temperature"):
+        return {"do_sample": False}
+    return {"do_sample": True, **{name: execution[name] for name in ("temperature", "top_p", "top_k")}}
 
 
 def _json(value: Any, *, indent: int | None = None) -> str:

@@ -28,7 +28,7 @@ class ChoiceRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GenerationRequest:
-    """Continue one prompt greedily, in text form."""
+    """Continue one prompt, in text form."""
 
     id: str
     prompt: str

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from evalsuite.compare.sides import SideCase
+from evalsuite.config import ExecutionOptions
 
 _COMPARED = ("model", "checkpoint", "dtype", "attention", "torch_compile", "device", "seed")
 _SETUP = {
@@ -19,7 +21,7 @@ _SETUP = {
 def subject(a: SideCase, b: SideCase) -> dict[str, tuple[Any, Any]]:
     """The settings that differ, which the comparison is about: name to (A's, B's)."""
     found = dict(_differing(a.record.get("config"), b.record.get("config"), _COMPARED))
-    found |= dict(_differing(a.record.get("execution"), b.record.get("execution")))
+    found |= dict(_differing(_execution(a), _execution(b)))
     return found | _both_known(a, b, {"strategy": ("strategy",), "weights": ("fingerprints", "model")})
 
 
@@ -32,6 +34,12 @@ def _both_known(a: SideCase, b: SideCase, paths: Mapping[str, tuple[str, ...]]) 
     """What differs of the named places in the records, where both say something."""
     values = {name: (_value(a, path), _value(b, path)) for name, path in paths.items()}
     return {name: both for name, both in values.items() if None not in both and both[0] != both[1]}
+
+
+def _execution(case: SideCase) -> Mapping[str, Any] | None:
+    """As recorded; an option that there was not yet is at its default."""
+    recorded = case.record.get("execution")
+    return None if recorded is None else asdict(ExecutionOptions()) | recorded
 
 
 def judges(a: SideCase, b: SideCase) -> tuple[str, str] | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from evalsuite.config import NANO_MODEL, InferenceConfig
+from evalsuite.config import NANO_MODEL, ExecutionOptions, InferenceConfig
 from evalsuite.faithful import NOISE_CAP
 from evalsuite.harness.options import REFERENCE_LIMIT, SuiteOptions
 
@@ -54,6 +54,7 @@ def setting(options: SuiteOptions, device: str) -> str:
         device: what the run really had; its class counts, as in `cuda` for `cuda:1`.
     """
     config, execution, plain = options.config, options.execution, InferenceConfig()
+    usual, sampled = ExecutionOptions(), execution.temperature > 0
     data = options.data if options.data in ("sample", "hub") else "a directory"
     further = {
         f"checkpoint {Path(config.checkpoint).name}" if config.checkpoint else "": True,
@@ -62,6 +63,13 @@ def setting(options: SuiteOptions, device: str) -> str:
         f"batch size {execution.batch_size}": execution.batch_size is not None,
         "no kv cache": not execution.kv_cache,
         "deterministic": execution.deterministic,
+        "past the end of sequence": execution.ignore_eos,
+        f"temperature {execution.temperature:g}": sampled,
+        f"top p {execution.top_p:g}": sampled and execution.top_p != usual.top_p,
+        f"top k {execution.top_k}": sampled and execution.top_k != usual.top_k,
+        f"sampling seed {execution.sampling_seed}": sampled and execution.sampling_seed != usual.sampling_seed,
+        f"memory fraction {execution.memory_fraction:g}": execution.memory_fraction != usual.memory_fraction,
+        f"kv cache {execution.kv_cache_dtype}": execution.kv_cache_dtype != usual.kv_cache_dtype,
         f"{options.shots} shots": options.shots > 0,
         f"chat template {options.chat_template}": options.chat_template != "auto",
         f"split {options.split}": options.split is not None,

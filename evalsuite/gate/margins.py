@@ -49,9 +49,6 @@ def choice_margin(scores: ChoiceScores) -> float:
 
 
 def generation_margin(answer: Generation, forced: TeacherForced) -> float:
-    """Nats between a token of the answer and its likeliest rival, where they are closest. `forced` is in fp32."""
-    margins = [
-        abs(logprob - max((value for id_, value in best.items() if id_ != token), default=-float("inf")))
-        for token, logprob, best in zip(answer.token_ids, forced.logprobs, forced.best, strict=True)
-    ]
+    """Nats between a token of the answer and its closest rival, where they are closest. `forced` is in fp32."""
+    margins = (forced.nearest(position, token) for position, token in enumerate(answer.token_ids))
     return min(margins, default=float("inf"))

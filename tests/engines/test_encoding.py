@@ -74,7 +74,7 @@ def test_a_continuation_that_fills_the_window_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"max_new_tokens": 0}, "expected at least 1"),
+        ({"max_new_tokens": -1}, "expected at least 0"),
         ({"stop": ("",)}, "empty stop"),
         ({"max_new_tokens": 20}, "window"),
     ],

@@ -47,11 +47,16 @@ def scoring_verdict(
 
 
 def generation_verdict(
-    loaded: LoadedModel, strategy: str, plant: Plant | None = None, *, texts: Sequence[str] = TEXTS
+    loaded: LoadedModel,
+    strategy: str,
+    plant: Plant | None = None,
+    *,
+    texts: Sequence[str] = TEXTS,
+    options: ExecutionOptions | None = None,
 ) -> Verdict:
     """As `scoring_verdict`, for six new tokens after each text."""
     requests = prompt_requests(texts)
-    with TransformersEngine(loaded, ExecutionOptions()) as engine, pytest.MonkeyPatch.context() as patch:
+    with TransformersEngine(loaded, options or ExecutionOptions()) as engine, pytest.MonkeyPatch.context() as patch:
         prompts = engine.encode_prompts(requests)
         answers = list(engine.generate(prompts, REFERENCE_STRATEGY))
         fp32 = {o.id: o for o in engine.teacher_force(prompts, answers)}

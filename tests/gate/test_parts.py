@@ -46,6 +46,15 @@ def test_a_setting_names_what_changes_counters_and_leaves_out_what_is_at_its_def
     )
 
 
+def test_a_setting_names_how_tokens_are_drawn_where_they_are() -> None:
+    drawn = ExecutionOptions(temperature=0.8, top_p=0.9, top_k=50, sampling_seed=7, ignore_eos=True)
+    assert setting(options(execution=drawn), "cpu").endswith(
+        ", past the end of sequence, temperature 0.8, top p 0.9, top k 50, sampling seed 7"
+    )
+    kept = ExecutionOptions(top_p=0.9, memory_fraction=0.5, kv_cache_dtype="int8")
+    assert setting(options(execution=kept), "cuda").endswith(" tokens, memory fraction 0.5, kv cache int8")
+
+
 def test_the_wider_setting_has_no_limits() -> None:
     assert setting(without_limits(options(limit=3, reference_limit=2)), "cpu") == setting(options(), "cpu")
 
@@ -68,6 +77,13 @@ def test_the_margin_of_a_text_is_that_of_its_closest_token() -> None:
     answer = Generation(id="q", text="", token_ids=(5, 6), logprobs=(-0.1, -0.2), finish_reason="eos")
     forced = TeacherForced(id="q", logprobs=(-0.1, -0.9), best=({5: -0.1, 9: -4.0}, {7: -0.7, 6: -0.9}))
     assert generation_margin(answer, forced) == pytest.approx(0.2)
+
+
+def test_the_margin_of_a_drawn_text_is_that_of_the_draw_closest_to_another_token() -> None:
+    answer = Generation(id="q", text="", token_ids=(5, 6), logprobs=(-0.1, -0.2), finish_reason="eos")
+    reach = ({5: 0.0, 9: 0.5}, {6: 0.25, 7: 0.125})  # fp32 draws neither 6 nor 7 there
+    forced = TeacherForced(id="q", logprobs=(-0.1, -0.9), best=({5: -0.1}, {6: -0.9}), reach=reach)
+    assert generation_margin(answer, forced) == 0.25
 
 
 def test_beyond_the_reference_a_choice_is_tied_within_twice_the_noise_by_its_own_margin() -> None:
