@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 
 from evalsuite.errors import ConfigError
@@ -14,8 +15,11 @@ ATTENTIONS = ("auto", "flash_attention_3", "flash_attention_2", "flex_attention"
 """`auto` takes the first of the rest that the machine can really run."""
 
 SCORING_STRATEGIES = ("unbatched", "per_question", "padded", "packed")
-GENERATION_STRATEGIES = ("unbatched", "padded")
+GENERATION_STRATEGIES = ("unbatched", "padded", "continuous")
 REFERENCE_STRATEGY = "unbatched"
+KV_CACHE_DTYPES = ("auto", "int8", "fp8")
+QUANTISING_STRATEGIES = ("continuous",)
+"""Generation strategies whose cache may be of another dtype than the model."""
 
 NANO_MODEL = "nano"
 SHAPE_PREFIX = "shape:"
@@ -63,7 +67,7 @@ class InferenceConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExecutionOptions:
-    """How a strategy cuts requests into batches."""
+    """How a strategy cuts requests into batches, and how it chooses tokens."""
 
     batch_size: int | None = None
     """Most rows in one forward; None leaves it to `token_budget` alone."""
@@ -74,12 +78,56 @@ class ExecutionOptions:
     deterministic: bool = False
     """A request's numbers are bitwise the same whatever it is answered beside. A strategy that cannot promise that is
     an error, and so is a step down that would break it."""
+    ignore_eos: bool = False
+    """Go on past the end of sequence, as serving engines do under this name: every answer has `max_new_tokens` tokens,
+    unless a stop string ends it."""
+    temperature: float = 0.0
+    """0 takes the likeliest token. Above it tokens are drawn, from logits divided by it, after `top_k` and `top_p`."""
+    top_p: float = 1.0
+    """Draw from the likeliest tokens that together reach this share; of no effect at temperature 0."""
+    top_k: int | None = None
+    """Draw from so many of the likeliest tokens; None for all. Of no effect at temperature 0."""
+    sampling_seed: int = 0
+    """With a request's id, all that its draws depend on."""
+    memory_fraction: float = 0.9
+    """Of a GPU's memory, what weights, activations and the keys and values of `continuous` may take together."""
+    kv_cache_dtype: str = "auto"
+    """Of the keys and values that `continuous` keeps: `auto` (the model's), `int8` or `fp8`, each with scales."""
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:
             raise ConfigError(f"batch_size: expected at least 1, got {self.batch_size}")
         if self.token_budget < 1:
             raise ConfigError(f"token_budget: expected at least 1, got {self.token_budget}")
+        if not 0 <= self.temperature < math.inf:
+            raise ConfigError(f"temperature: expected a number of at least 0, got {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise ConfigError(f"top_p: expected a share above 0, at most 1, got {self.top_p}")
+        if self.top_k is not None and self.top_k < 1:
+            raise ConfigError(f"top_k: expected at least 1, got {self.top_k}")
+        if not 0 < self.memory_fraction <= 1:
+            raise ConfigError(f"memory_fraction: expected a share above 0, at most 1, got {self.memory_fraction}")
+        _one_of("kv_cache_dtype", self.kv_cache_dtype, KV_CACHE_DTYPES)
+
+    def greedy(self) -> ExecutionOptions:
+        """The same batches, but the likeliest tokens, ended by the model, and a cache in its dtype: for a judge."""
+        default = ExecutionOptions()
+        return dataclasses.replace(
+            self,
+            ignore_eos=default.ignore_eos,
+            temperature=default.temperature,
+            top_p=default.top_p,
+            top_k=default.top_k,
+            sampling_seed=default.sampling_seed,
+            kv_cache_dtype=default.kv_cache_dtype,
+        )
+
+
+def why_not_cached_as(dtype: str, strategy: str) -> str | None:
+    """Why a generation strategy cannot keep its keys and values in a dtype of `KV_CACHE_DTYPES`; None if it can."""
+    if dtype == "auto" or strategy in QUANTISING_STRATEGIES:
+        return None
+    return f"{strategy} keeps keys and values in the model's dtype; only {', '.join(QUANTISING_STRATEGIES)} can"
 
 
 def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> None:

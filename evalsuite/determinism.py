@@ -3,6 +3,8 @@
 `unbatched` and `per_question` run a request by itself, so they do on any machine. `packed` does on CUDA: packs have one
 shape, so matrix products run one kernel, in which a row's result does not depend on its place; attention visits a
 branch's keys in blocks of its own positions (`attention/fused.py`); and as many positions are projected in every pack.
+`continuous` does likewise: its steps have one number of places, and attention merges chunks of a row's own positions
+(`attention/pooled_fused.py`).
 It holds for one GPU model, one torch and Triton release and one token budget. `evalsuite selftest` tries it out.
 """
 
@@ -13,6 +15,7 @@ from typing import Any
 from evalsuite.errors import EvalsuiteError
 
 ALONE = frozenset({"unbatched", "per_question"})
+BY_FIXED_SHAPES = frozenset({"packed", "continuous"})
 
 
 class NotDeterministic(EvalsuiteError):
@@ -25,9 +28,9 @@ class NotDeterministic(EvalsuiteError):
 def why_not(strategy: str, device: str) -> str | None:
     """Why a strategy on a device ("cuda:0", "cpu") cannot promise that; None if it can."""
     kind = device.partition(":")[0]
-    if strategy in ALONE or (strategy == "packed" and kind == "cuda"):
+    if strategy in ALONE or (strategy in BY_FIXED_SHAPES and kind == "cuda"):
         return None
-    if strategy == "packed":
+    if strategy in BY_FIXED_SHAPES:
         return f"kernels of {kind} round by the shape of their input"
     return f"{strategy} computes a request in a batch whose shape depends on the others"
 

@@ -67,7 +67,8 @@ class ModelRunner:
         self.device = torch.device(self.model.device)
         self.shape = model_shape(self.model)
         self.window = context_window(self.model)
-        self.eos_ids = frozenset(loaded.eos_token_ids)
+        self.eos_ids = frozenset() if options.ignore_eos else frozenset(loaded.eos_token_ids)
+        """Tokens that end an answer."""
         # What stands in a padded position is masked, so any id does; the window of ids always holds 0.
         self.pad_id = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else 0
         self.counters = WorkCounters()
@@ -79,6 +80,8 @@ class ModelRunner:
         self._accepted = inspect.signature(type(self.model).forward).parameters
         self.tokens_that_fit: int | None = None
         """Most tokens in a batch, once a larger one has run out of memory."""
+        self.kept: dict[str, Any] = {}
+        """What strategies keep for their next call, such as captured graphs, until `close`."""
         self._sites: tuple[torch.Tensor, torch.Tensor] | None = None
         self._hooks = [self.model.register_forward_hook(self._count, with_kwargs=True)]
         if (head := self.model.get_output_embeddings()) is not None:
@@ -91,6 +94,7 @@ class ModelRunner:
         self.close()
 
     def close(self) -> None:
+        self.kept.clear()
         for hook in self._hooks:
             hook.remove()
 
@@ -307,6 +311,7 @@ def model_shape(model: Any) -> ModelShape:
     return ModelShape(
         query_width=sum(query for query, _ in widths),
         kv_width=sum(kv for _, kv in widths),
+        kv_heads=sum(_kv_heads(layer) for layer in _layer_configs(config)),
         hidden=config.hidden_size,
         vocab=config.vocab_size,
         body_parameters=sum(p.numel() for p in model.parameters()) - sum(w.numel() for w in embeddings.values()),
@@ -325,7 +330,11 @@ def _attention_widths(config: Any) -> tuple[int, int]:
     """Query heads and key heads of one layer, each times the dimension of a head."""
     heads = config.num_attention_heads
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
-    return heads * head_dim, (getattr(config, "num_key_value_heads", None) or heads) * head_dim
+    return heads * head_dim, _kv_heads(config) * head_dim
+
+
+def _kv_heads(config: Any) -> int:
+    return int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
 
 
 def _halves(batch: Sequence[Item]) -> list[Sequence[Item]]:

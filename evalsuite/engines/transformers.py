@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from evalsuite import generation, scoring
-from evalsuite.config import ExecutionOptions
+from evalsuite.config import ExecutionOptions, why_not_cached_as
 from evalsuite.determinism import NotDeterministic, why_not
 from evalsuite.encoding import encode_choices, encode_prompts
 from evalsuite.errors import ConfigError
+from evalsuite.generation._finish import finish
 from evalsuite.generation.teacher_forcing import TeacherForced, teacher_force
 from evalsuite.measure.counters import WorkCounters
 from evalsuite.planning.prefix_tree import tree_size
@@ -92,12 +93,20 @@ class TransformersEngine:
         self.counters.add_required_work(tree_size(fed), rows_read=_rows_read(requests), shape=self._runner.shape)
 
     def generate(self, requests: Sequence[EncodedPrompt], strategy: str) -> Iterator[Generation]:
-        """Greedy continuations, streamed in the order in which the strategy finishes them."""
+        """Continuations, streamed in the order in which the strategy finishes them; those without a token first.
+
+        Raises:
+            ConfigError: no such strategy, or one that cannot keep its cache in the dtype asked for.
+            NotDeterministic: numbers that do not depend on the batch are asked for, and it cannot promise them.
+        """
         run = _choose(generation.STRATEGIES, strategy, "generation")
         self._refuse_what_depends_on_the_batch(strategy)
+        if (reason := why_not_cached_as(self.options.kv_cache_dtype, strategy)) is not None:
+            raise ConfigError(f"kv_cache_dtype {self.options.kv_cache_dtype}: {reason}")
         prompts = {request.id: request.prompt_ids for request in requests}
         fed, rows_read = [], 0
-        for outcome in run(self._runner, requests):
+        yield from (finish(self._runner, request, (), ()) for request in requests if not request.max_new_tokens)
+        for outcome in run(self._runner, [request for request in requests if request.max_new_tokens]):
             fed.append(prompts[outcome.id] + outcome.token_ids[:-1])
             rows_read += len(outcome.token_ids)
             yield outcome

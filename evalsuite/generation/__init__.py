@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from evalsuite.generation import padded, unbatched
+from evalsuite.generation import continuous, padded, unbatched
 from evalsuite.runner import ModelRunner
 from evalsuite.types import EncodedPrompt, Generation
 
@@ -14,4 +14,5 @@ GenerationStrategy = Callable[[ModelRunner, Sequence[EncodedPrompt]], Iterator[G
 STRATEGIES: Mapping[str, GenerationStrategy] = {
     "unbatched": unbatched.generate,
     "padded": padded.generate,
+    "continuous": continuous.generate,
 }

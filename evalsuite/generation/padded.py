@@ -9,6 +9,7 @@ import torch
 from transformers import DynamicCache
 
 from evalsuite.generation._finish import finish
+from evalsuite.generation.sampling import choose, draws_of, sampling_of
 from evalsuite.generation.stopping import StopWatcher
 from evalsuite.padding import pad_left
 from evalsuite.planning.batches import batches_by_length
@@ -30,7 +31,10 @@ def generate(runner: ModelRunner, requests: Sequence[EncodedPrompt]) -> Iterator
     decode_batch = _with_cache if runner.options.kv_cache else _without_cache
     yield from runner.run_batches(
         ([requests[i] for i in batch] for batch in batches),
-        lambda batch: decode_batch(runner, [_Row(request=request, watcher=watcher) for request in batch]),
+        lambda batch: decode_batch(
+            runner,
+            [_Row(request=request, watcher=watcher, draws=draws_of(runner.options, request)) for request in batch],
+        ),
         _tokens,
     )
 
@@ -48,6 +52,13 @@ class _Row:
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     done: bool = False
+    draws: Sequence[float] = ()
+    """One a token to come; empty where the likeliest is taken."""
+
+    @property
+    def draw(self) -> float:
+        """For the next token. A row that is done and still in its batch chooses once more, and nobody looks."""
+        return 0.0 if self.done else self.draws[len(self.token_ids)]
 
     def take(self, token_id: int, logprob: float, eos_ids: frozenset[int]) -> None:
         self.token_ids.append(token_id)
@@ -113,10 +124,11 @@ def _without_cache(runner: ModelRunner, rows: list[_Row]) -> list[Generation]:
 
 
 def _choose(runner: ModelRunner, rows: Sequence[_Row], logits: torch.Tensor) -> torch.Tensor:
-    """Append each unfinished row's most probable token. logits: [rows, vocab]; returns the choices, [rows]."""
-    logprobs = torch.log_softmax(logits.float(), dim=-1)
-    best, chosen = logprobs.max(dim=-1)
-    both = torch.stack([best, chosen.to(best.dtype)]).tolist()  # one copy to the host; ids are exact below 2**24
+    """Append each unfinished row's next token. logits: [rows, vocab]; returns the choices, [rows]."""
+    sampling = sampling_of(runner.options)
+    draws = [row.draw for row in rows] if sampling else []
+    chosen, logprobs = choose(logits, torch.tensor(draws, dtype=torch.float32, device=logits.device), sampling)
+    both = torch.stack([logprobs, chosen.to(logprobs.dtype)]).tolist()  # one copy to the host; ids < 2**24 are exact
     for row, logprob, token_id in zip(rows, *both, strict=True):
         if not row.done:
             row.take(int(token_id), logprob, runner.eos_ids)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 
 def decode(tokenizer: Any, token_ids: Sequence[int]) -> str:
     """Text of new tokens, special tokens left out, spaces as the model wrote them."""
@@ -28,18 +31,22 @@ class StopWatcher:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self._texts: dict[int, str] = {}
+        self._may: dict[tuple[str, ...], dict[int, bool]] = {}
+        """By stop strings, then by token."""
 
     def stops(self, token_ids: Sequence[int], stop: Sequence[str]) -> bool:
         """Whether the text of `token_ids` holds a stop string, given that it did not before its last token."""
-        if not stop or not token_ids:
-            return False
-        text = self._text(token_ids[-1])
-        if "\ufffd" not in text and not any(s[-1] in text for s in stop):
+        if not token_ids or not self._may_complete(token_ids[-1], tuple(stop)):
             return False
         return cut_at_stop(decode(self._tokenizer, token_ids), stop)[1]
 
-    def _text(self, token_id: int) -> str:
-        if token_id not in self._texts:
-            self._texts[token_id] = decode(self._tokenizer, [token_id])
-        return self._texts[token_id]
+    def may_stop(self, token_ids: npt.NDArray[np.int32], stops: Sequence[tuple[str, ...]]) -> npt.NDArray[np.bool_]:
+        """[rows]: whether each row's new token can have completed one of its stop strings."""
+        return np.array([self._may_complete(i, stop) for i, stop in zip(token_ids.tolist(), stops, strict=True)], bool)
+
+    def _may_complete(self, token_id: int, stop: tuple[str, ...]) -> bool:
+        known = self._may.setdefault(stop, {})
+        if token_id not in known:
+            text = decode(self._tokenizer, [token_id])
+            known[token_id] = bool(stop) and ("\ufffd" in text or any(s[-1] in text for s in stop))
+        return known[token_id]

@@ -1,4 +1,7 @@
-"""The reference: one prompt for each call of transformers' own `generate`, greedy, without padding."""
+"""The reference: one prompt for each call of transformers' own `generate`, without padding.
+
+It is greedy search there. A token that is drawn comes in through a logits processor, which leaves it alone to choose.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from evalsuite.generation._finish import finish
+from evalsuite.generation.sampling import Sampling, draw_tokens, draws_of, sampling_of
 from evalsuite.generation.stopping import cut_at_stop, decode
 from evalsuite.runner import ModelRunner
 from evalsuite.types import EncodedPrompt, Generation
@@ -25,10 +35,13 @@ def generate(runner: ModelRunner, requests: Sequence[EncodedPrompt]) -> Iterator
 
 def _generate_one(runner: ModelRunner, request: EncodedPrompt) -> Generation:
     prompt = torch.tensor([request.prompt_ids], device=runner.device)
+    sampling = sampling_of(runner.options)
+    draws = torch.tensor(draws_of(runner.options, request), dtype=torch.float32, device=runner.device)
     output = runner.model.generate(
         prompt,
         attention_mask=torch.ones_like(prompt),
         generation_config=_greedy(runner, request),
+        logits_processor=LogitsProcessorList([_Drawn(prompt.shape[1], draws, sampling)] if sampling else []),
         stopping_criteria=StoppingCriteriaList([_StopStrings(runner.tokenizer, request)]),
     )
     token_ids = output.sequences[0, prompt.shape[1] :]
@@ -51,11 +64,29 @@ def _greedy(runner: ModelRunner, request: EncodedPrompt) -> GenerationConfig:
         no_repeat_ngram_size=0,
         max_new_tokens=request.max_new_tokens,
         use_cache=runner.options.kv_cache,
-        eos_token_id=sorted(runner.eos_ids) or None,
+        # None would be filled in from the model's own configuration, so it is an id that no model writes.
+        eos_token_id=sorted(runner.eos_ids) or [runner.shape.vocab],
         pad_token_id=runner.pad_id,
         return_dict_in_generate=True,
         output_logits=True,
     )
+
+
+class _Drawn(LogitsProcessor):
+    """Leaves one token to choose from: the one drawn."""
+
+    def __init__(self, prompt_tokens: int, draws: torch.Tensor, sampling: Sampling) -> None:
+        self._prompt_tokens = prompt_tokens
+        self._draws = draws
+        """[max_new_tokens], float32."""
+        self._sampling = sampling
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        # `generate` may look a step behind for the end, and choose once more after the last token allowed.
+        step = min(input_ids.shape[1] - self._prompt_tokens, len(self._draws) - 1)
+        chosen = draw_tokens(scores, self._draws[step : step + 1], self._sampling)
+        alone = torch.full_like(scores, -torch.inf).scatter_(1, chosen[:, None], 0.0)
+        return alone  # type: ignore[return-value]
 
 
 class _StopStrings(StoppingCriteria):

@@ -11,6 +11,7 @@ from evalsuite.config import (
     ATTENTIONS,
     DTYPES,
     GENERATION_STRATEGIES,
+    KV_CACHE_DTYPES,
     NANO_MODEL,
     SCORING_STRATEGIES,
     SHAPE_PREFIX,
@@ -34,6 +35,7 @@ SEED = 0
 """Draws the samples of --limit and --reference-limit, and resamples rounds for intervals."""
 
 _DEFAULTS = InferenceConfig()
+_EXECUTION = ExecutionOptions()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,6 +109,13 @@ def read_options(config: pytest.Config) -> SuiteOptions:
             token_budget=config.getoption("--token-budget"),
             kv_cache=not config.getoption("--no-kv-cache"),
             deterministic=config.getoption("--deterministic"),
+            ignore_eos=config.getoption("--ignore-eos"),
+            temperature=config.getoption("--temperature"),
+            top_p=config.getoption("--top-p"),
+            top_k=config.getoption("--top-k"),
+            sampling_seed=config.getoption("--sampling-seed"),
+            memory_fraction=config.getoption("--memory-fraction"),
+            kv_cache_dtype=config.getoption("--kv-cache-dtype"),
         ),
         strategies=_strategies(config.getoption("--strategy")),
         shots=config.getoption("--shots"),
@@ -186,7 +195,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--batch-size": {"type": _count, "metavar": "ROWS", "help": "most rows in one forward (default: no limit)"},
     "--token-budget": {
         "type": _count,
-        "default": ExecutionOptions().token_budget,
+        "default": _EXECUTION.token_budget,
         "metavar": "TOKENS",
         "help": "most tokens in one forward, padding included (default: %(default)s)",
     },
@@ -200,6 +209,45 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "default": False,
         "help": "answers that are bitwise the same whatever they are computed beside: skips the strategies that cannot "
         "promise it, and makes an error of each step down that would break it (packed: on CUDA)",
+    },
+    "--temperature": {
+        "type": float,
+        "default": _EXECUTION.temperature,
+        "metavar": "T",
+        "help": "draw tokens at this temperature; 0 (default) takes the likeliest. A question's draws depend on its id "
+        "and --sampling-seed alone, so every strategy draws alike",
+    },
+    "--top-p": {
+        "type": float,
+        "default": _EXECUTION.top_p,
+        "metavar": "SHARE",
+        "help": "draw from the likeliest tokens that together reach this share (default: %(default)s, from all)",
+    },
+    "--top-k": {"type": _count, "metavar": "N", "help": "draw from the N likeliest tokens (default: from all)"},
+    "--sampling-seed": {
+        "type": int,
+        "default": _EXECUTION.sampling_seed,
+        "metavar": "N",
+        "help": "another seed draws other tokens (default: %(default)s)",
+    },
+    "--ignore-eos": {
+        "action": "store_true",
+        "default": False,
+        "help": "generate past the end of sequence, to the last token allowed or a stop string: work of one size, to "
+        "measure speed",
+    },
+    "--memory-fraction": {
+        "type": float,
+        "default": _EXECUTION.memory_fraction,
+        "metavar": "SHARE",
+        "help": "of a GPU's memory, what weights, activations and the keys and values of continuous may take together "
+        "(default: %(default)s)",
+    },
+    "--kv-cache-dtype": {
+        "default": _EXECUTION.kv_cache_dtype,
+        "choices": KV_CACHE_DTYPES,
+        "help": "of the keys and values that continuous keeps (default: %(default)s, the model's); skips the other "
+        "generation strategies, but for the reference that answers are compared with",
     },
     "--shots": {"type": _shots, "default": 0, "metavar": "N", "help": "solved examples in each prompt (default: 0)"},
     "--chat-template": {

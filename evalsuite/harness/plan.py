@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from evalsuite.capability import attention_reason, best_device, compile_reason, dtype_reason
-from evalsuite.config import ExecutionOptions, InferenceConfig
+from evalsuite.config import ExecutionOptions, InferenceConfig, why_not_cached_as
 from evalsuite.determinism import why_not
 from evalsuite.errors import ConfigError
 from evalsuite.harness.case import Case, ExecutionPath
-from evalsuite.harness.session import EvaluationSession
+from evalsuite.tasks import get_task
 from evalsuite.types import Fallback
+
+if TYPE_CHECKING:
+    from evalsuite.harness.session import EvaluationSession
 
 _REQUIREMENTS = {
     "torch_compile": "compile",
@@ -45,11 +49,15 @@ def plan_case(
     """Raises `CannotRun`, before any model is loaded or after one turned out to have stepped down."""
     changed = _path(session, strategy, change)
     _require_determinism(changed)
+    _require_cache_dtype(task, changed)
     if baseline is None:
         reference_config = session.plain(changed.config)
         baseline_path = session.reference_path(reference_config)
     else:
         baseline_path = _path(session, strategy, baseline)
+        if why_not_cached_as(baseline_path.execution.kv_cache_dtype, baseline_path.strategy) is not None:
+            plain = dataclasses.replace(baseline_path.execution, kv_cache_dtype=ExecutionOptions().kv_cache_dtype)
+            baseline_path = dataclasses.replace(baseline_path, execution=plain)
         # Judged in its own dtype, since rounding is no infidelity; in all else by the plain baseline.
         reference_config = session.plain(baseline_path.config.replace(dtype=changed.config.dtype))
     for asked in (change, baseline or {}):
@@ -81,6 +89,13 @@ def _require_determinism(path: ExecutionPath) -> None:
     device = best_device() if path.config.device == "auto" else path.config.device
     if path.execution.deterministic and (reason := why_not(path.strategy, device)) is not None:
         raise CannotRun("deterministic", path.strategy, reason)
+
+
+def _require_cache_dtype(task: str, path: ExecutionPath) -> None:
+    """Scoring keeps no cache, so there the option says nothing."""
+    dtype = path.execution.kv_cache_dtype
+    if get_task(task).kind == "generation" and (reason := why_not_cached_as(dtype, path.strategy)) is not None:
+        raise CannotRun("kv_cache_dtype", dtype, reason)
 
 
 def _require(session: EvaluationSession, path: ExecutionPath, asked: Mapping[str, object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from evalsuite import faithful
-from evalsuite.config import REFERENCE_STRATEGY, InferenceConfig
+from evalsuite.config import REFERENCE_STRATEGY, ExecutionOptions, InferenceConfig
 from evalsuite.engines.transformers import TransformersEngine
 from evalsuite.errors import ConfigError, EvalsuiteError, anew
 from evalsuite.evaluation import Workload, answer, prepare
@@ -116,7 +117,7 @@ class EvaluationSession:
             concurrency=asked.concurrency,
             pool=self.pool,
             config=self.options.config.replace(torch_compile=False),
-            execution=self.options.execution,
+            execution=self.options.execution.greedy(),
         )
 
     def ceiling(self, loaded: LoadedModel) -> Ceiling:
@@ -171,8 +172,9 @@ class EvaluationSession:
         return config.replace(attention=attention, torch_compile=False)
 
     def reference_path(self, config: InferenceConfig) -> ExecutionPath:
-        """Unbatched, as the session's options say."""
-        return ExecutionPath(config=config, execution=self.options.execution, strategy=REFERENCE_STRATEGY)
+        """Unbatched, as the session's options say, but for a cache of another dtype: what that changes is judged."""
+        execution = dataclasses.replace(self.options.execution, kv_cache_dtype=ExecutionOptions().kv_cache_dtype)
+        return ExecutionPath(config=config, execution=execution, strategy=REFERENCE_STRATEGY)
 
     def reference(self, config: InferenceConfig, task: str) -> Reference:
         """The reference's answers to the sample, computed at most once per configuration and task."""

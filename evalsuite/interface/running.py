@@ -21,7 +21,7 @@ from evalsuite.types import ChoiceRequest, Generation, Graded, Outcome, TaskKind
 if TYPE_CHECKING:
     from evalsuite.engines.transformers import TransformersEngine
 
-FAST_STRATEGY: Mapping[TaskKind, str] = {"choice": "packed", "generation": "padded"}
+FAST_STRATEGY: Mapping[TaskKind, str] = {"choice": "packed", "generation": "continuous"}
 """What `use_batching=True` runs."""
 ALONE_STRATEGY = "padded"
 """The same for one question, which shares a beginning with none and fills no pack, and for a bound on rows."""
@@ -49,8 +49,9 @@ class How:
     def strategy(self, kind: TaskKind, questions: int) -> str:
         if not self.use_batching:
             return REFERENCE_STRATEGY
-        # A bound on rows says how much memory there is, and packs have no rows.
-        return FAST_STRATEGY[kind] if questions > 1 and self.batch_size is None else ALONE_STRATEGY
+        # A bound on rows says how much memory there is, and packs of questions have no rows.
+        bounded = kind == "choice" and self.batch_size is not None
+        return FAST_STRATEGY[kind] if questions > 1 and not bounded else ALONE_STRATEGY
 
 
 def evaluate(

@@ -14,7 +14,7 @@ from evalsuite.pool import ModelPool
 from evalsuite.tasks.prompting import STOP, Prompting, user_turn
 from evalsuite.types import EncodedPrompt, GenerationRequest
 
-STRATEGY = "padded"
+STRATEGY = "continuous"
 """The generation strategy by which a local judge answers."""
 
 

@@ -1,4 +1,4 @@
-"""Decoder layers compiled one by one, for inputs of one fixed shape.
+"""Decoder layers compiled one by one, for packs of one fixed shape or for batches of any size.
 
 Norms, rotary embedding, activation and residual sums take as long as attention when each is a kernel of its own. The
 layers of a model run the same code, so what is compiled for the first serves all (two kinds of layers, two graphs):
@@ -15,9 +15,12 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-_COMPILED: WeakKeyDictionary[Any, tuple[list[Any], list[Any]]] = WeakKeyDictionary()
-"""A model's layers and their compiled forwards, for as long as there is the model: other wrappers would compile again.
-They hold its layers and not itself, and it stays as its owner knows it, so that it can be copied and pickled."""
+from evalsuite.loading.artefacts import keep_artefacts
+
+_COMPILED: WeakKeyDictionary[Any, dict[bool, tuple[list[Any], list[Any]]]] = WeakKeyDictionary()
+"""A model's layers and their compiled forwards, by whether shapes may change, for as long as there is the model: other
+wrappers would compile again. They hold its layers and not itself, and it stays as its owner knows it, so that it can be
+copied and pickled."""
 _FAILED: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 """Models whose layers did not compile, and why: they are not tried again."""
 RECOMPILE_LIMIT = 64
@@ -41,12 +44,16 @@ def fusing_failure(model: Any) -> str | None:
 
 
 @contextmanager
-def fused_layers(model: Any) -> Iterator[None]:
-    """Within, each decoder layer runs compiled, unless that has failed before. Other shapes compile anew."""
+def fused_layers(model: Any, *, dynamic: bool = False) -> Iterator[None]:
+    """Within, each decoder layer runs compiled, unless that has failed before.
+
+    Args:
+        dynamic: compile once for inputs of any length; otherwise other shapes compile anew.
+    """
     if fusing_failure(model) is not None:
         yield
         return
-    layers, compiled = _compiled_layers(model)
+    layers, compiled = _compiled_layers(model, dynamic)
     before = [vars(layer).get("forward") for layer in layers]
     for layer, forward in zip(layers, compiled, strict=True):
         layer.forward = forward
@@ -60,12 +67,13 @@ def fused_layers(model: Any) -> Iterator[None]:
                 layer.forward = forward
 
 
-def _compiled_layers(model: Any) -> tuple[list[Any], list[Any]]:
+def _compiled_layers(model: Any, dynamic: bool) -> tuple[list[Any], list[Any]]:
     layers = decoder_layers(model)
-    known = _COMPILED.get(model)
+    known = _COMPILED.setdefault(model, {}).get(dynamic)
     if known is None or len(known[0]) != len(layers) or any(a is not b for a, b in zip(known[0], layers, strict=True)):
+        keep_artefacts()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of torch's own parts, as its compiler is imported
-            compiled = [torch.compile(layer.forward, dynamic=False, fullgraph=True) for layer in layers]
-        _COMPILED[model] = known = (layers, compiled)
+            compiled = [torch.compile(layer.forward, dynamic=dynamic, fullgraph=True) for layer in layers]
+        _COMPILED[model][dynamic] = known = (layers, compiled)
     return known

@@ -89,7 +89,7 @@ def _judge(model: Path, data: Path, dtype: str, asked: Sequence[tuple[str, Grada
     ]
     loaded = load(InferenceConfig(model=str(model), dtype=dtype, device="cpu"))
     with TransformersEngine(loaded, ExecutionOptions()) as engine:
-        replies = {o.id: o.text for o in engine.generate(engine.encode_prompts(requests), "padded")}
+        replies = {o.id: o.text for o in engine.generate(engine.encode_prompts(requests), "continuous")}
     return [
         Verdict(task=of.task, held_out=identifier in unseen, candidate=candidate, reply=replies[request.id])
         for request, (identifier, of, candidate) in zip(requests, asked, strict=True)

@@ -35,13 +35,13 @@ def measure(
 
 
 def answer(engine: TransformersEngine, task: Task, data: TaskData, shots: int = 0) -> list[Graded]:
-    """Every example of `data`, answered by the padded strategy and graded, in the data's order."""
+    """Every example of `data`, answered by a quick strategy and graded, in the data's order."""
     requests = task.requests(data, Prompting(shots=shots))
     outcomes: dict[str, Outcome] = {}
     if task.kind == "choice":
         outcomes.update((o.id, o) for o in engine.score(engine.encode_choices(requests), "padded"))  # type: ignore[arg-type]
     else:
-        outcomes.update((o.id, o) for o in engine.generate(engine.encode_prompts(requests), "padded"))  # type: ignore[arg-type]
+        outcomes.update((o.id, o) for o in engine.generate(engine.encode_prompts(requests), "continuous"))  # type: ignore[arg-type]
     return [task.grade(example, outcomes[example.id]) for example in data.examples]
 
 

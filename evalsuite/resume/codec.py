@@ -3,8 +3,10 @@
     ["c", id, [log-probability, ...]]                            ChoiceScores
     ["g", id, text, [token, ...], FLOATS, finish reason]         Generation
     ["t", id, FLOATS, [[[token, ...], FLOATS], ...]]             TeacherForced: along the answer; the best at each token
+    ["t", ..., ..., ..., [[[token, ...], FLOATS], ...], bool]    of drawn tokens: also their reach, and if filtered
     ["d", [[choice, log-probability], ...]]                      choices of one row, with
     ["n", number, [[choice, log-probability], ...]]              the number of its request
+    ["w", steps, [token, ...], FLOATS]                           what rows wrote: step by step, row by row
 
 FLOATS is one string: `f` or `d`, then base64 of little-endian numbers of 4 or 8 bytes. Log-probabilities of tokens
 come from fp32, so 4 bytes hold them exactly, at a quarter of the digits that JSON would take.
@@ -17,12 +19,15 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from evalsuite.json_values import finite
 from evalsuite.types import ChoiceScores, Generation
 
 
 def encode(result: Any) -> list[Any]:
     """One result of a batch. Raises `TypeError` for a kind that is not listed above."""
+    from evalsuite.generation._schedule import Written
     from evalsuite.generation.teacher_forcing import TeacherForced
 
     if isinstance(result, ChoiceScores):
@@ -31,8 +36,11 @@ def encode(result: Any) -> list[Any]:
         logprobs = pack_floats(result.logprobs)
         return ["g", result.id, result.text, list(result.token_ids), logprobs, result.finish_reason]
     if isinstance(result, TeacherForced):
-        best = [[list(tokens), pack_floats(list(tokens.values()))] for tokens in result.best]
-        return ["t", result.id, pack_floats(result.logprobs), best]
+        reach = [] if result.reach is None else [_packed_rows(result.reach), result.filtered]
+        return ["t", result.id, pack_floats(result.logprobs), _packed_rows(result.best), *reach]
+    if isinstance(result, Written):
+        floats = pack_floats(result.logprobs.ravel().tolist())
+        return ["w", len(result.token_ids), result.token_ids.ravel().tolist(), floats]
     if isinstance(result, Mapping):
         return ["d", _pairs(result)]
     if isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Mapping):
@@ -42,6 +50,7 @@ def encode(result: Any) -> list[Any]:
 
 def decode(value: Sequence[Any]) -> Any:
     """The result that `encode` made `value` of. Raises `ValueError` for anything else."""
+    from evalsuite.generation._schedule import Written
     from evalsuite.generation.teacher_forcing import TeacherForced
 
     match value:
@@ -51,9 +60,19 @@ def decode(value: Sequence[Any]) -> Any:
             return Generation(
                 id=id_, text=text, token_ids=tuple(tokens), logprobs=unpack_floats(logprobs), finish_reason=reason
             )
-        case ["t", id_, logprobs, best]:
-            at_each = tuple(dict(zip(tokens, unpack_floats(floats), strict=True)) for tokens, floats in best)
-            return TeacherForced(id=id_, logprobs=unpack_floats(logprobs), best=at_each)
+        case ["t", id_, logprobs, best, *reach]:
+            return TeacherForced(
+                id=id_,
+                logprobs=unpack_floats(logprobs),
+                best=_unpacked_rows(best),
+                reach=_unpacked_rows(reach[0]) if reach else None,
+                filtered=reach[1] if reach else True,
+            )
+        case ["w", steps, tokens, logprobs]:
+            return Written(
+                token_ids=np.array(tokens, dtype=np.int32).reshape(steps, -1),
+                logprobs=np.array(unpack_floats(logprobs), dtype=np.float32).reshape(steps, -1),
+            )
         case ["d", pairs]:
             return {choice: float(logprob) for choice, logprob in pairs}
         case ["n", number, pairs]:
@@ -80,6 +99,14 @@ def _fits_fp32(value: float) -> bool:
     except OverflowError:
         return False
     return there_and_back == value or value != value
+
+
+def _packed_rows(rows: Sequence[Mapping[int, float]]) -> list[Any]:
+    return [[list(row), pack_floats(list(row.values()))] for row in rows]
+
+
+def _unpacked_rows(rows: Sequence[Any]) -> tuple[dict[int, float], ...]:
+    return tuple(dict(zip(tokens, unpack_floats(floats), strict=True)) for tokens, floats in rows)
 
 
 def _pairs(row: Mapping[int, float]) -> list[list[Any]]:

@@ -48,21 +48,21 @@ def test_vietnews_summaries_stand_in_the_order_of_their_articles(nano: Pair, use
     assert found == generate_vietnews_summaries_batched(*nano, list(golds)[:6])  # and cleaned ones do as well
 
 
-@pytest.mark.parametrize(("batch_size", "batches"), [(None, 1), (8, 2), (4, 3), (1, 10)])
-def test_batch_size_is_the_most_prompts_in_one_forward(
-    nano: Pair, monkeypatch: pytest.MonkeyPatch, batch_size: int | None, batches: int
+@pytest.mark.parametrize("batch_size", [None, 8, 4, 1])
+def test_batch_size_is_the_most_prompts_that_are_answered_at_once(
+    nano: Pair, monkeypatch: pytest.MonkeyPatch, batch_size: int | None
 ) -> None:
-    prefilled = []
+    together = []
     forward = ModelRunner.forward
 
     def counted(runner: ModelRunner, input_ids: Any, **inputs: Any) -> Any:
-        prefilled.extend([len(input_ids)] if input_ids.shape[1] > 1 else [])
+        together.append(input_ids.numel())  # a step feeds a token of each
         return forward(runner, input_ids, **inputs)
 
     monkeypatch.setattr(ModelRunner, "forward", counted)
-    generate_viquad_answers_batched(*nano, ["x"] * 10, ["y"] * 10, max_new_tokens=2, batch_size=batch_size)
-    assert len(prefilled) == batches
-    assert max(prefilled) == (batch_size or 10)
+    questions = [f"{n}?" for n in range(10)]
+    generate_viquad_answers_batched(*nano, ["x"] * 10, questions, max_new_tokens=4, batch_size=batch_size)
+    assert max(together) == (batch_size or 10)
 
 
 def test_max_new_tokens_ends_an_answer(nano: Pair) -> None:
@@ -72,6 +72,11 @@ def test_max_new_tokens_ends_an_answer(nano: Pair) -> None:
     (short,) = generate_viquad_answers_batched(*nano, *pair, max_new_tokens=1)
     assert whole.startswith(short)
     assert short != whole
+
+
+@BATCHING
+def test_no_new_tokens_are_an_empty_answer(nano: Pair, use_batching: bool) -> None:
+    assert generate_vietnews_summaries_batched(*nano, ["x"], max_new_tokens=0, use_batching=use_batching) == [""]
 
 
 def test_nothing_asked_is_nothing_answered(nano: Pair) -> None:
@@ -88,8 +93,8 @@ def test_lists_that_do_not_belong_together_are_refused(nano: Pair) -> None:
         generate_viquad_answers_batched(*nano, ["x", "x"], ["y", float("nan")])
     with pytest.raises(RequestError, match=r"articles\[1\]: expected an article, got an empty text"):
         generate_vietnews_summaries_batched(*nano, ["x", " \n"])
-    with pytest.raises(RequestError, match=r"max_new_tokens: expected at least 1, got 0"):
-        generate_vietnews_summaries_batched(*nano, ["x"], max_new_tokens=0)
+    with pytest.raises(RequestError, match=r"max_new_tokens: expected at least 0, got -1"):
+        generate_vietnews_summaries_batched(*nano, ["x"], max_new_tokens=-1)
 
 
 def test_questions_of_ones_own_have_no_shots(nano: Pair) -> None:

@@ -15,14 +15,15 @@ OPTIONS = {
     *("--token-budget", "--shots", "--chat-template", "--limit", "--reference-limit", "--data", "--split"),
     *("--results", "--resume", "--require", "--no-kv-cache", "--judge", "--judge-model", "--judge-api-key"),
     *("--judge-timeout", "--judge-concurrency", "--judge-max-missing", "--deterministic"),
-    *("--gate", "--update-expected", "--expected", "--gate-report"),
+    *("--temperature", "--top-p", "--top-k", "--sampling-seed", "--ignore-eos", "--memory-fraction"),
+    *("--kv-cache-dtype", "--gate", "--update-expected", "--expected", "--gate-report"),
 }
 CASES = {
     "mmlu": ["unbatched", "per_question", "padded", "packed"],
     "vmlu": ["unbatched", "per_question", "padded", "packed"],
     "vnhsge": ["unbatched", "per_question", "padded", "packed"],
-    "viquad": ["unbatched", "padded"],
-    "vietnews": ["unbatched", "padded"],
+    "viquad": ["unbatched", "padded", "continuous"],
+    "vietnews": ["unbatched", "padded", "continuous"],
 }
 
 
@@ -109,17 +110,24 @@ def test_tests_may_be_spread_over_workers(project: pytest.Pytester) -> None:
     [
         (
             ["--strategy=paded"],
-            "*--strategy: expected names out of unbatched, per_question, padded, packed; got 'paded'*",
+            "*--strategy: expected names out of unbatched, per_question, padded, packed, continuous; got 'paded'*",
         ),
         (["--limit=0"], "*--limit: expected a whole number of at least 1, got '0'*"),
         (["--dtype=int8"], "*--dtype: invalid choice: 'int8'*"),
         (["--require=warp_drive"], "*require: expected names out of cuda, *; got 'warp_drive'*"),
         (["--judge=localhost:8000"], "*judge: expected http://host:port/v1 or local:MODEL, got 'localhost:8000'*"),
         (["--judge-max-missing=5"], "*--judge-max-missing: expected a share from 0 to 1, got '5'*"),
+        (["--temperature=-1"], "*temperature: expected a number of at least 0, got -1.0*"),
+        (["--top-p=0"], "*top_p: expected a share above 0, at most 1, got 0.0*"),
+        (["--top-k=0"], "*--top-k: expected a whole number of at least 1, got '0'*"),
+        (["--memory-fraction=1.5"], "*memory_fraction: expected a share above 0, at most 1, got 1.5*"),
         (["--judge-concurrency=1.5"], "*--judge-concurrency: expected a whole number of at least 1, got '1.5'*"),
         (["--results=pytest.ini/below"], "*results folder pytest.ini/below: expected a folder*--results DIR*"),
     ],
-    ids=["strategy", "limit", "dtype", "require", "judge", "share", "requests", "results"],
+    ids=[
+        *("strategy", "limit", "dtype", "require", "judge", "share", "temperature", "top-p", "top-k", "memory"),
+        *("requests", "results"),
+    ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_runs(
     project: pytest.Pytester, arguments: list[str], message: str

@@ -47,7 +47,7 @@ def test_the_bare_command_leaves_out_the_optimisations_and_any_option_brings_the
     monkeypatch.setattr(script.subprocess, "run", lambda command, **_: ran.append(command) or Mock(returncode=0))
     assert script.main(["bench", *options]) == 0
     assert "benchmarks" in ran[0]
-    for file in ("test_optimisations.py", "test_claims.py"):
+    for file in ("test_optimisations.py", "test_attention.py", "test_claims.py"):
         assert (f"--ignore=benchmarks/{file}" in ran[0]) is left_out
 
 

@@ -12,6 +12,8 @@ import pytest
 from evalsuite.config import ExecutionOptions, InferenceConfig
 from evalsuite.errors import DataError, JudgeError
 from evalsuite.harness import session as module
+from evalsuite.harness.case import Case
+from evalsuite.harness.plan import CannotRun, plan_case
 from evalsuite.harness.session import EvaluationSession
 
 
@@ -67,6 +69,44 @@ def test_the_reference_runs_without_compiled_graphs_and_flash_kernels(asked: str
     session.pool = SimpleNamespace(get=lambda config: loaded)
     config = InferenceConfig(attention=asked, torch_compile=True)
     assert session.plain(config) == InferenceConfig(attention=plain, torch_compile=False)
+
+
+def session_with_a_cache(dtype: str) -> EvaluationSession:
+    session = bare_session(config=InferenceConfig(), execution=ExecutionOptions(kv_cache_dtype=dtype))
+    session.pool = SimpleNamespace(get=lambda _: SimpleNamespace(report=SimpleNamespace(got={"attention": "sdpa"})))
+    return session
+
+
+def planned(session: EvaluationSession, task: str, strategy: str, baseline: dict[str, object] | None = None) -> Case:
+    return plan_case(session, "test_x", task, strategy, change={}, baseline=baseline)
+
+
+def test_a_cache_of_another_dtype_is_the_paths_alone() -> None:
+    """What the reference and a baseline keep is in the model's dtype, so the verdict tells what the other costs."""
+    session = session_with_a_cache("int8")
+    continuous = planned(session, "viquad", "continuous", {"strategy": "padded"})
+    assert continuous.path.execution.kv_cache_dtype == "int8"
+    assert continuous.baseline.execution.kv_cache_dtype == "auto"
+    assert planned(session, "viquad", "continuous").baseline.execution.kv_cache_dtype == "auto"
+    assert session.reference_path(InferenceConfig()).execution == ExecutionOptions()
+
+
+@pytest.mark.parametrize("strategy", ["unbatched", "padded"])
+def test_a_strategy_that_cannot_keep_the_cache_in_a_dtype_is_left_out(strategy: str) -> None:
+    session = session_with_a_cache("fp8")
+    with pytest.raises(CannotRun, match=f"kv_cache_dtype fp8: {strategy} keeps keys and values in the model's dtype"):
+        planned(session, "viquad", strategy)
+    assert planned(session, "mmlu", strategy).path.strategy == strategy, "scoring keeps none"
+    assert planned(session_with_a_cache("auto"), "viquad", strategy).path.strategy == strategy
+
+
+def test_a_judge_does_not_draw(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(module, "open_judge", lambda where, **settings: given.update(settings))
+    judge = SimpleNamespace(where="local:nano", model=None, api_key=None, timeout_s=1.0, concurrency=1)
+    execution = ExecutionOptions(temperature=1.0, ignore_eos=True, token_budget=99)
+    bare_session(judge=judge, results=tmp_path, config=InferenceConfig(), execution=execution).judge()
+    assert given["execution"] == ExecutionOptions(token_budget=99)
 
 
 def test_a_judge_that_is_not_there_is_looked_for_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

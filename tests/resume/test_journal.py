@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evalsuite.config import ExecutionOptions
 from evalsuite.engines.transformers import TransformersEngine
+from evalsuite.generation._schedule import Written
 from evalsuite.generation.teacher_forcing import TeacherForced
 from evalsuite.measure.counters import WorkCounters
 from evalsuite.measure.timing import CLOCK
@@ -53,10 +56,23 @@ forced = st.builds(
     logprobs=st.lists(floats).map(tuple),
     best=st.lists(st.dictionaries(st.integers(0, 9), floats)).map(tuple),
 )
+forced_draws = st.builds(
+    replace, forced, reach=st.lists(st.dictionaries(st.integers(0, 9), floats)).map(tuple), filtered=st.booleans()
+)
 rows = st.dictionaries(st.integers(0, 9), floats)
 
 
-@given(scores | generations | forced | rows | st.tuples(st.integers(0, 9), rows))
+def test_what_rows_wrote_comes_back_as_it_was():
+    written = Written(
+        token_ids=np.array([[5, 6, 7], [8, 9, 10]], dtype=np.int32),
+        logprobs=np.array([[-0.1, -2.5, -1e-9], [0.0, -30.0, -3.3]], dtype=np.float32),
+    )
+    again = decode(encode(written))
+    assert (again.token_ids == written.token_ids).all() and again.token_ids.dtype == np.int32
+    assert (again.logprobs == written.logprobs).all() and again.logprobs.dtype == np.float32
+
+
+@given(scores | generations | forced | forced_draws | rows | st.tuples(st.integers(0, 9), rows))
 def test_every_kind_of_result_comes_back_as_it_was(result):
     assert decode(encode(result)) == result
 
@@ -194,7 +210,9 @@ PROMPTS = [EncodedPrompt(id=f"p/{n}", prompt_ids=(*SHARED, n + 1), max_new_token
 
 
 def run(loaded: Any, strategy: str, budget: int, journal: Any, *, generates: bool) -> tuple[list[Any], WorkCounters]:
-    with TransformersEngine(loaded, ExecutionOptions(token_budget=budget)) as engine, engine.keeping(journal):
+    rows = 3 if strategy == "continuous" else None  # so that prompts wait until others have been answered
+    options = ExecutionOptions(token_budget=budget, batch_size=rows)
+    with TransformersEngine(loaded, options) as engine, engine.keeping(journal):
         answers = engine.generate(PROMPTS, strategy) if generates else engine.score(CHOICES, strategy)
         return list(answers), engine.counters
 
@@ -208,8 +226,12 @@ def run(loaded: Any, strategy: str, budget: int, journal: Any, *, generates: boo
         ("packed", 20, False),
         ("unbatched", 60, True),
         ("padded", 60, True),
+        ("continuous", 20, True),
     ],
-    ids=["unbatched", "per_question", "padded", "packed", "generate-unbatched", "generate-padded"],
+    ids=[
+        *("unbatched", "per_question", "padded", "packed"),
+        *("generate-unbatched", "generate-padded", "generate-continuous"),
+    ],
 )
 def test_wherever_a_strategy_dies_its_answers_and_counters_are_those_of_an_unbroken_run(
     tmp_path, strategy, budget, generates
@@ -227,9 +249,12 @@ def test_wherever_a_strategy_dies_its_answers_and_counters_are_those_of_an_unbro
         assert (later.batches_recalled, later.batches_run) == (survived, whole.batches_run - survived)
         assert counted == counters
         assert [answer.id for answer in answers] == [answer.id for answer in expected]
-        if strategy == "packed":  # taken up from the middle, on keys and values of another shape
+        if strategy in ("packed", "continuous"):  # taken up from the middle, on keys and values of another shape
             numbers = [[number for answer in each for number in answer.logprobs] for each in (answers, expected)]
             assert numbers[0] == pytest.approx(numbers[1], abs=1e-5)
+            assert [getattr(answer, "token_ids", ()) for answer in answers] == [
+                getattr(answer, "token_ids", ()) for answer in expected
+            ]
         else:
             assert answers == expected
 
@@ -261,8 +286,6 @@ def test_a_batch_that_did_not_fit_is_split_again_without_being_tried(tmp_path):
 
 
 def test_a_pack_is_known_by_where_it_goes_on():
-    import numpy as np
-
     from evalsuite.resume.journal import batch_digest
 
     def packed(*tokens: int) -> SimpleNamespace:

@@ -81,7 +81,8 @@ def exported(tmp_path: Path) -> Path:
             )
             outcome = Generation(id=written.id, text="Huế\nx", token_ids=(1,), logprobs=(-0.1,), finish_reason="length")
             log.write(outcome, graded, prompt_hash=prompt_hash(written), main_metric="exact_match")
-    run.add_case("test_viquad[padded]", record("viquad", ("exact_match", 1.0, None), questions=2))
+    drawn = {"execution": {"batch_size": None, "temperature": 0.8, "top_p": 0.9, "top_k": 5}}
+    run.add_case("test_viquad[padded]", record("viquad", ("exact_match", 1.0, None), questions=2) | drawn)
     run.close(finished=True)
     out = tmp_path / "out"
     assert main(["export", str(run.path), "-o", str(out)]) == 0
@@ -125,6 +126,14 @@ def test_the_harness_s_own_writer_makes_the_same_lines_of_the_samples(exported, 
     assert [json.loads(line) for line in written.read_text().splitlines()] == samples
     (aggregated,) = theirs.glob("results_*.json")
     assert json.loads(aggregated.read_text())["task_hashes"] == results["task_hashes"]
+
+
+def test_a_sample_says_how_its_tokens_were_drawn(exported):
+    for sample in files(exported, "viquad")[1]:
+        assert sample["arguments"]["gen_args_0"]["arg_1"] == {
+            **{"do_sample": True, "temperature": 0.8, "top_p": 0.9, "top_k": 5},
+            "max_gen_toks": 64,
+        }
 
 
 @TASKS

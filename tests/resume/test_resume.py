@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 KILLER = ROOT / "tests" / "resume" / "killer.py"
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 KILLS, LIMIT = (50, 40) if NIGHTLY else (3, 8)
-STRATEGIES = () if NIGHTLY else ("--strategy=padded,packed",)
+STRATEGIES = () if NIGHTLY else ("--strategy=padded,packed,continuous",)
 MOST_BYTES = 3_000
 
 

@@ -39,7 +39,7 @@ def test_answers_written_in_smaller_batches_or_alone_do_not_run_out_of_memory(
     lab: Lab, caplog: pytest.LogCaptureFixture, how: dict[str, int | bool], runs_out: bool
 ) -> None:
     out_of_memory_above(lab, TOKENS_THAT_FIT)
-    contexts = ["An đi học."] * len(QUESTIONS)
+    contexts = [f"{number} người đi học. " * 4 for number in range(len(QUESTIONS))]
     with caplog.at_level(logging.WARNING, "evalsuite"):
         answers = generate_viquad_answers_batched(
             make_model("qwen3"), tiny_tokenizer(), contexts, QUESTIONS, max_new_tokens=4, **how

@@ -1,0 +1,405 @@
+"""Rounds of a schedule on a model: packs of prompts written into the pool, and steps of decoding that read from it.
+
+On CUDA a step is captured once for each size of batch as a CUDA graph and then replayed: a step has a thousand kernels,
+which take longer to launch one by one than to run. All that changes from step to step stands in tensors that keep their
+addresses; a row that ends in the midst of a round goes on writing, to slots of its own or to the scratch, and nobody
+reads it. Elsewhere a step is a plain forward over the rows that are at it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from evalsuite.attention.interface import attention_from
+from evalsuite.attention.pool import SCRATCH, DecodeTables, KeyValuePool, PoolAttend, PoolPack, PoolPass
+from evalsuite.attention.pooled_plain import plain_decode, plain_prefill
+from evalsuite.errors import ConfigError, first_line
+from evalsuite.generation._schedule import DecodeRound, PrefillRound, Row, Schedule, Written
+from evalsuite.generation.sampling import choose, sampling_of, uniforms
+from evalsuite.measure.counters import WorkCounters
+from evalsuite.planning.chunks import decode_items
+from evalsuite.planning.packs import Branch, Ints, packs
+from evalsuite.runner import ModelRunner, is_out_of_memory
+from evalsuite.tree_forward import TreeForward
+from evalsuite.types import EncodedPrompt, Fallback
+
+if TYPE_CHECKING:
+    from evalsuite.attention.pooled_fused import DecodeWorkspace
+
+STEPS = 4
+"""Steps of a round on CUDA: the host looks at what was written, and the device waits for it, once in so many."""
+SMALLEST_BATCH = 8
+FP8_CAPABILITY = (8, 9)
+"""The first GPUs that convert 8-bit floats."""
+
+
+class PooledForward(TreeForward):
+    """Runs the rounds of one schedule.
+
+    Args:
+        rows: most rows in a batch.
+        width: most tokens of a row, new ones included.
+    """
+
+    def __init__(self, runner: ModelRunner, *, rows: int, width: int) -> None:
+        super().__init__(runner)
+        if runner.options.kv_cache_dtype == "fp8" and self._cuda:
+            _refuse_before(FP8_CAPABILITY, runner.device)
+        self._or_without_kernel(self._import_kernel)
+        self._rows = rows
+        self._sampling = sampling_of(runner.options)
+        self._seed = runner.options.sampling_seed
+        self.steps = STEPS if self._cuda else 1
+        # A row that goes on to the end of a round after its last token has positions, and no slots but the scratch.
+        self._width = width + self.steps
+        self._places = max(SMALLEST_BATCH, _power_of_two(rows)) if self._cuda else rows
+        """Most places in a batch, the dummies' included."""
+        self._tables = self._new_tables()
+        self._next = self._zeros(rows + 1, dtype=torch.int64)
+        """By row: the token to feed."""
+        self._draws = self._zeros(rows + 1, self._width, dtype=torch.float32) if self._sampling else None
+        """By row and position that is fed: the draw for the token after it."""
+        self._out_ids = self._zeros(self.steps, self._places, dtype=torch.int64)
+        self._out_logprobs = self._zeros(self.steps, self._places, dtype=torch.float32)
+        self._step = self._zeros(1, dtype=torch.int64)
+        self._host_slots = np.zeros((rows + 1, self._width), dtype=np.int32)
+        """The device's tables, of which the host makes its plans."""
+        self._known: dict[int, Row] = {}
+        """By place: whose tables the device has."""
+        self._composed = -1
+        """Which of the schedule's batches the device has."""
+        self._size = 0
+        """Places in it."""
+        self.pool = KeyValuePool(0)
+        self._space: DecodeWorkspace | None = None
+        self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
+        """By places of the batch."""
+        self._graph_memory: Any = None
+        self._graphs_failed = False
+
+    def tokens(self, round_: PrefillRound | DecodeRound) -> int:
+        """Tokens that a forward of the round is computed as."""
+        if isinstance(round_, PrefillRound):
+            return self.padded_size(round_.pack.used)
+        return self._size_for(len(round_.batch))
+
+    def has_room_for(self, *, rows: int, width: int, slots: int) -> bool:
+        """Whether it can run a schedule with so many, with the pool that it has."""
+        return rows <= self._rows and width + self.steps <= self._width and slots <= self.pool.slots
+
+    def start(self, pool: KeyValuePool) -> None:
+        """Keep keys and values in `pool`, which is empty."""
+        self.pool = pool
+        self._graphs.clear()  # which read another one
+
+    def activation_bytes(self) -> int:
+        """What a pack's or a step's intermediate numbers take at most, roughly and rather too much."""
+        shape, config = self._runner.shape, self._runner.model.config.get_text_config()
+        layers, inner = config.num_hidden_layers, getattr(config, "intermediate_size", None) or 4 * shape.hidden
+        of_a_layer = (shape.query_width + 2 * shape.kv_width) // layers
+        of_a_token = shape.bytes_per_value * (8 * shape.hidden + 4 * inner + 4 * of_a_layer)
+        # Logits in their own dtype, in fp32, and their log-softmax.
+        read = max(self.max_sites or 0, self._places) * shape.vocab * (shape.bytes_per_value + 8)
+        return int(max(self.token_budget, self._places) * of_a_token + read + self._workspace_bytes())
+
+    def _workspace_bytes(self) -> int:
+        if not self._fused_kernel:
+            return 0
+        from evalsuite.attention.pooled_fused import workspace_bytes
+
+        config = self._runner.model.config.get_text_config()
+        heads = config.num_attention_heads
+        value_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
+        return workspace_bytes(batch=self._places, width=self._width, heads=heads, value_dim=value_dim)
+
+    # ---- prompts
+
+    def prefill(self, round_: PrefillRound, schedule: Schedule) -> Written:
+        """Read a pack of prompts; each of its rows writes its first token."""
+        draws = None
+        if self._sampling is not None:
+            first = [self._draws_of(schedule.requests[row.number], 1)[0] for row in round_.admitted]
+            draws = self._to_device(np.array(first, dtype=np.float32))
+        with self._on_device():
+            logits = self._read(round_.pack.tokens, round_.pack.positions, round_.tables, round_.pack.sites)
+            read = logits[self._to_device(round_.sites.astype(np.int64))]
+            chosen, logprobs = choose(read, draws, self._sampling)
+            schedule.plan_ahead()  # while the device is at it
+            return Written(chosen.cpu().numpy().astype(np.int32)[None], logprobs.float().cpu().numpy()[None])
+
+    def _read(self, token_ids: Ints, positions: Ints, tables: PoolPack, sites: Ints) -> torch.Tensor:
+        """Logits at sites of a pack, [sites, vocab]; keys and values of the whole pack are in the pool then."""
+        size = self.padded_size(len(token_ids))
+        self._runner.counters.padding_tokens += size - len(token_ids)
+        ids = self._padded(token_ids, size, fill=self._runner.pad_id)[None]
+        at = self._padded(positions, size)[None]
+        slots = self._padded(tables.own, size, fill=SCRATCH)
+        columns = self._padded(sites, self.max_sites or len(sites))
+
+        def forward() -> torch.Tensor:
+            run = PoolPass(self.pool, slots, self._prefill_attention(tables))
+            with self._layers(), attention_from(self._runner.model, self._configs, run):
+                return self._runner.logits_at(ids, torch.zeros_like(columns), columns, position_ids=at)
+
+        return self._or_without_kernel(forward)
+
+    def catch_up(self, schedule: Schedule) -> None:
+        """Compute keys and values of all that is under way, where earlier rounds were not run by this process.
+
+        Counted by the runner, and in no counter.
+        """
+        sequences = [(row.slots, schedule.row_tokens(row)) for row in schedule.running.values()]
+        sequences.append(schedule.carried)
+        sequences = [(slots[: len(tokens)], tokens) for slots, tokens in sequences if len(tokens)]
+        token_of = np.zeros(self.pool.slots, dtype=np.int32)
+        for slots, tokens in sequences:
+            token_of[slots] = tokens
+        # A slot stands for a node of the prefix tree, so sequences of slots share what the tokens' share.
+        branches = [Branch(tokens=slots.tolist(), reads=(len(slots) - 1,)) for slots, _ in sequences]
+        counters, self._runner.counters = self._runner.counters, WorkCounters()
+        before = np.empty(0, dtype=np.int32)
+        try:
+            with self._on_device():
+                for pack in packs(branches, token_budget=self.token_budget, max_sites=self.max_sites):
+                    everywhere = np.concatenate([before, pack.tokens])
+                    tables = PoolPack(
+                        starts=pack.starts,
+                        lengths=pack.lengths,
+                        ancestors=pack.ancestors,
+                        paths=pack.paths,
+                        path=everywhere[pack.path + pack.carried],
+                        own=pack.tokens,
+                    )
+                    self._read(token_of[pack.tokens], pack.positions, tables, pack.sites[:1])
+                    before = everywhere[pack.carry + pack.carried]
+            self._runner.recomputed_tokens += self._runner.counters.tokens_computed
+        finally:
+            self._runner.counters = counters
+
+    # ---- steps
+
+    def decode(self, round_: DecodeRound, schedule: Schedule) -> Written:
+        """The round's steps for its batch."""
+        try:
+            with self._on_device():
+                if round_.made != self._composed:
+                    self._compose(round_, schedule)
+                rows, steps = len(round_.batch), round_.steps
+                self._step.zero_()
+                for _ in range(steps):
+                    self._one_step(self._size)
+                self._runner.counters.padding_tokens += (self._size - rows) * steps
+                ids, logprobs = self._out_ids[:steps, :rows].cpu(), self._out_logprobs[:steps, :rows].cpu()
+                return Written(ids.numpy().astype(np.int32), logprobs.numpy())
+        except BaseException:
+            self.forget_batch()  # some rows may have gone on and others not
+            raise
+
+    def forget_batch(self) -> None:
+        """Make the next round's batch anew, state and all."""
+        self._composed = -1
+        self._known.clear()
+
+    def _compose(self, round_: DecodeRound, schedule: Schedule) -> None:
+        """Tell the device whom the next steps are for, and where they stand."""
+        batch, tables = round_.batch, self._tables
+        size = self._size_for(len(batch))
+        if self._uses_graphs and size not in self._graphs:
+            self._capture(size)
+        rows = np.array([row.place for row in batch], dtype=np.int64)
+        places = np.full(size, self._rows, dtype=np.int64)
+        places[: len(batch)] = rows
+        new = [row for row in batch if self._known.get(row.place) is not row]
+        for row in new:
+            self._known[row.place] = row
+            self._host_slots[row.place] = SCRATCH
+            self._host_slots[row.place, : len(row.slots)] = row.slots
+        if new:
+            at = np.array([row.place for row in new], dtype=np.int64)
+            where = self._to_device(at)
+            tables.slots.index_copy_(0, where, self._to_device(self._host_slots[at]))
+            if self._draws is not None:
+                self._draws.index_copy_(0, where, self._to_device(self._fed_draws(new, schedule)))
+        fed = np.array([row.prompt for row in batch], dtype=np.int32) + schedule.written[rows] - 1
+        last = schedule.tokens[rows, schedule.written[rows] - 1].astype(np.int64)
+        where = self._to_device(rows)
+        tables.lengths.index_copy_(0, where, self._to_device(fed))
+        self._next.index_copy_(0, where, self._to_device(last))
+        tables.active[:size].copy_(self._to_device(places))
+        if self._fused_kernel:
+            ends = np.zeros(size, dtype=np.int32)
+            # And what rows see that go on to the end of a round: there the scratch stands.
+            ends[: len(batch)] = [len(row.slots) + self.steps for row in batch]
+            items, members = decode_items(self._host_slots[places], ends, *self._item_shape)
+            tables.items[: len(items)].copy_(self._to_device(items))
+            tables.members[: len(members)].copy_(self._to_device(members))
+            tables.item_count.copy_(self._to_device(np.array([len(items)], dtype=np.int32)))
+        self._composed, self._size = round_.made, size
+
+    def _fed_draws(self, rows: Sequence[Row], schedule: Schedule) -> np.ndarray[Any, Any]:
+        """[rows, width]: at each position that is fed, the draw for the token after it."""
+        draws = np.zeros((len(rows), self._width), dtype=np.float32)
+        for i, row in enumerate(rows):
+            request = schedule.requests[row.number]
+            draws[i, row.prompt : row.prompt + request.max_new_tokens - 1] = self._draws_of(
+                request, request.max_new_tokens
+            )[1:]
+        return draws
+
+    def _draws_of(self, request: EncodedPrompt, count: int) -> np.ndarray[Any, Any]:
+        return uniforms(self._seed, request.id, count)
+
+    def _one_step(self, size: int) -> None:
+        graph = self._graphs.get(size)
+        if graph is None:
+            self._step_forward(size)
+            return
+        graph.replay()
+        counters = self._runner.counters  # which the model's hook does not see
+        counters.forward_passes += 1
+        counters.tokens_computed += size
+        counters.logit_rows += size
+
+    def _step_forward(self, size: int) -> None:
+        """Feed each row of the batch the token that it wrote last. On CUDA the host looks at no tensor here."""
+        tables = self._tables
+        rows = tables.active[:size]
+        positions = tables.lengths[rows].long()
+        slots = tables.slots[rows, positions].long()
+        ids = self._next[rows]
+        tables.lengths.index_copy_(0, rows, (positions + 1).int())
+        tables.lengths[-1:].fill_(1)
+        # Rows that go on to the end of a round may leave the model's window.
+        at = positions if self._runner.window is None else positions.clamp(max=self._runner.window - 1)
+        run = PoolPass(self.pool, slots, self._decode_attention(size))
+        with self._layers(dynamic=True), attention_from(self._runner.model, self._configs, run):
+            output = self._runner.forward(ids[None], position_ids=at[None], use_cache=False)
+        draws = None if self._draws is None else self._draws[rows, positions]
+        chosen, logprobs = choose(output.logits[0], draws, self._sampling)
+        self._next.index_copy_(0, rows, chosen)
+        self._out_ids[:, :size].index_copy_(0, self._step, chosen[None])
+        self._out_logprobs[:, :size].index_copy_(0, self._step, logprobs[None])
+        self._step += 1
+
+    def _capture(self, size: int) -> None:
+        """Keep a step for batches of `size` as a CUDA graph; where that fails, steps are launched kernel by kernel."""
+        self._tables.active[:size].fill_(self._rows)  # the dummy alone: what it writes goes to the scratch
+        self._tables.item_count.zero_()
+        counters, self._runner.counters = self._runner.counters, WorkCounters()
+        try:
+            self._or_without_kernel(lambda: self._warm_up(size))
+            if not self._uses_graphs:  # the kernel was dropped
+                return
+            graph = torch.cuda.CUDAGraph()
+            self._step.zero_()
+            with torch.cuda.graph(graph, pool=self._graph_memory):
+                self._step_forward(size)
+            self._graph_memory = self._graph_memory or graph.pool()
+            self._graphs[size] = graph
+        except RuntimeError as error:
+            if is_out_of_memory(error) or isinstance(error, torch._dynamo.exc.TorchDynamoException):
+                raise
+            self._graphs_failed = True
+            self._runner.step_down(Fallback(what="cuda_graph", asked="on", got="off", reason=first_line(error)))
+        finally:
+            self._runner.counters = counters
+
+    def _warm_up(self, size: int) -> None:
+        """Compile, tune and allocate what a capture may not."""
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(2):
+                self._step.zero_()
+                self._step_forward(size)
+        torch.cuda.current_stream().wait_stream(side)
+
+    def _size_for(self, rows: int) -> int:
+        """Places of a batch: on CUDA powers of two, so that graphs stay few, or where results must not depend on the
+        batch always the same."""
+        if not self._cuda:
+            return rows
+        return self._places if self._deterministic else min(self._places, max(SMALLEST_BATCH, _power_of_two(rows)))
+
+    @property
+    def _uses_graphs(self) -> bool:
+        return self._fused_kernel and not self._graphs_failed
+
+    # ---- attention
+
+    def _import_kernel(self) -> None:
+        if self._fused_kernel:
+            import evalsuite.attention.pooled_fused  # noqa: F401
+
+    def _prefill_attention(self, tables: PoolPack) -> PoolAttend:
+        if not self._fused_kernel:
+            return plain_prefill(tables, self._runner.device)
+        from evalsuite.attention.pooled_fused import fused_prefill
+
+        return fused_prefill(tables, self._runner.device)
+
+    def _decode_attention(self, size: int) -> PoolAttend:
+        if not self._fused_kernel:
+            return plain_decode(replace(self._tables, active=self._tables.active[:size]))
+        from evalsuite.attention.pooled_fused import fused_decode
+
+        return fused_decode(self._tables, self._workspace())
+
+    def _workspace(self) -> DecodeWorkspace:
+        """What chunks of keys hand on within a step; made for the widest layer, once."""
+        if self._space is None:
+            from evalsuite.attention.pooled_fused import decode_workspace
+
+            config = self._runner.model.config.get_text_config()
+            self._space = decode_workspace(
+                self._runner.device,
+                batch=self._places,
+                width=self._width,
+                heads=config.num_attention_heads,
+                value_dim=max(layer.values.shape[-1] for layer in self.pool.layers),
+                most_members=self._item_shape[1],
+            )
+        return self._space
+
+    @property
+    def _item_shape(self) -> tuple[int, int]:
+        """(positions, most rows) of an item of work."""
+        from evalsuite.attention.pooled_fused import CHUNK, most_members
+
+        config = self._runner.model.config.get_text_config()
+        heads = config.num_attention_heads
+        return CHUNK, most_members(heads, getattr(config, "num_key_value_heads", None) or heads)
+
+    def _new_tables(self) -> DecodeTables:
+        # Each chunk of each row in an item of its own, at most.
+        items = self._places * (1 + self._width // self._item_shape[0]) if self._fused_kernel else 1
+        return DecodeTables(
+            slots=self._zeros(self._rows + 1, self._width),
+            lengths=self._zeros(self._rows + 1),
+            active=self._zeros(self._places, dtype=torch.int64),
+            items=self._zeros(items, 3),
+            members=self._zeros(items),
+            item_count=self._zeros(1),
+        )
+
+    def _zeros(self, *shape: int, dtype: torch.dtype = torch.int32) -> torch.Tensor:
+        return torch.zeros(*shape, dtype=dtype, device=self._runner.device)
+
+
+def _refuse_before(needed: tuple[int, int], device: torch.device) -> None:
+    has = torch.cuda.get_device_capability(device)
+    if has < needed:
+        raise ConfigError(
+            f"kv_cache_dtype: fp8 needs a GPU of compute capability {needed[0]}.{needed[1]} or more, and {device} has "
+            f"{has[0]}.{has[1]}; use int8"
+        )
+
+
+def _power_of_two(number: int) -> int:
+    """The smallest that is not less than `number`."""
+    return 1 << (number - 1).bit_length()

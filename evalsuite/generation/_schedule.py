@@ -1,0 +1,401 @@
+"""Which rounds prompts are answered in: packs of prompts that are read, and steps of decoding for all that are at it.
+
+Everything here is book-keeping on the host: which row stands at which place, which slots its tokens have, what it has
+written. A round is a pure function of the prompts and of what was written in earlier rounds, so rounds that an earlier
+process ran can be taken from its journal and the rest goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+
+from evalsuite.attention.pool import PoolPack
+from evalsuite.determinism import NotDeterministic
+from evalsuite.errors import EvalsuiteError, RequestError
+from evalsuite.generation.stopping import StopWatcher
+from evalsuite.planning.packs import Branch, Ints, Pack, packs
+from evalsuite.planning.prefix_tree import tree_size
+from evalsuite.planning.slots import Slots
+from evalsuite.types import EncodedPrompt
+
+Floats = npt.NDArray[np.float32]
+NO_SLOTS = np.empty(0, dtype=np.int32)
+DEAD_SHARE = 8
+"""A batch that is kept while rows finish is made anew when more than one in so many has."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Row:
+    """A prompt that is being answered."""
+
+    number: int
+    """Of the request."""
+    place: int
+    """Which of the rows' states is its own."""
+    prompt: int
+    """Tokens of the prompt."""
+    slots: Ints
+    """[prompt + most new tokens - 1]: of each of its tokens; the last new one is never fed."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Written:
+    """What rows wrote in a round."""
+
+    token_ids: Ints
+    """[steps, rows], in the order of the round's rows. A row that has ended goes on writing until the round is over."""
+    logprobs: Floats
+    """[steps, rows], nats."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PrefillRound:
+    """A pack of prompts; each row then writes its first token."""
+
+    rows: tuple[str, ...]
+    """Ids of the requests that are read in it, in the order of the pack's placements."""
+    admitted: tuple[Row, ...]
+    """The same."""
+    sites: Ints
+    """[rows]: for each the index into `pack.sites`."""
+    pack: Pack
+    tables: PoolPack
+    carry_slots: Ints
+    """Slots that the next pack's prompts go on from."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class DecodeRound:
+    """So many steps, in each of which every row of the batch is fed the token that it wrote last."""
+
+    batch: tuple[Row, ...]
+    """In the order of admission, so that neighbours share what their prompts share."""
+    steps: int
+    made: int
+    """A number that is new whenever the batch is."""
+    written: Ints
+    """[batch]: how many tokens each row has written."""
+    ids: Sequence[str]
+    """Of all requests, by number."""
+
+    @property
+    def rows(self) -> list[tuple[str, int]]:
+        """What the round is known by."""
+        return [(self.ids[row.number], written) for row, written in zip(self.batch, self.written.tolist(), strict=True)]
+
+
+Round = PrefillRound | DecodeRound
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finished:
+    """An answer, whole."""
+
+    number: int
+    token_ids: list[int]
+    logprobs: list[float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What there is room for."""
+
+    rows: int
+    """Most rows at once."""
+    slots: int
+    """Of the pool, the scratch included."""
+    token_budget: int
+    """Most tokens in a pack."""
+    max_sites: int | None
+    """Most prompts that end in a pack; None for no bound but the rows."""
+    steps: int
+    """Most steps in a round. More than one only where a batch is also kept while rows finish."""
+
+
+@dataclass(slots=True)
+class _Plan:
+    """Packs of the prompts that are still to be read, one pack looked ahead."""
+
+    numbers: list[int]
+    """Of the requests that were planned."""
+    source: Iterator[Pack]
+    ahead: Pack | None = field(default=None)
+
+    def peek(self) -> Pack | None:
+        if self.ahead is None:
+            self.ahead = next(self.source, None)
+        return self.ahead
+
+
+def tokens_at_once(requests: Sequence[EncodedPrompt], *, rows: int, token_budget: int) -> int:
+    """Most tokens whose keys and values are wanted at one time: of all requests, or of the longest that are at it
+    together with a pack and the prompt that it goes on from."""
+    everything = _tokens_of(requests)
+    longest = sorted((len(r.prompt_ids) + r.max_new_tokens - 1 for r in requests), reverse=True)
+    most_new = max(request.max_new_tokens for request in requests)
+    at_it = sum(longest[:rows]) + longest[0] + token_budget
+    # What a plan that is made anew needs, too, when it has to do with little.
+    return max(min(everything, at_it), max(len(r.prompt_ids) for r in requests) + 2 * most_new)
+
+
+def _tokens_of(requests: Sequence[EncodedPrompt]) -> int:
+    """Distinct tokens of the prompts, and all that will be fed after them; of equal prompts, which packs may part, the
+    last token each time."""
+    prompts = tree_size(request.prompt_ids for request in requests).distinct_tokens
+    twins = len(requests) - len({request.prompt_ids for request in requests})
+    return prompts + twins + sum(request.max_new_tokens - 1 for request in requests)
+
+
+class Schedule:
+    """Rounds one after the other: `next_round`, then `take` with what was written, or `smaller` if it did not fit.
+
+    Raises:
+        RequestError: one request has more tokens than the pool has slots.
+    """
+
+    def __init__(
+        self,
+        requests: Sequence[EncodedPrompt],
+        limits: Limits,
+        *,
+        eos_ids: frozenset[int],
+        watcher: StopWatcher,
+        resizable: bool = True,
+    ) -> None:
+        """
+        Args:
+            requests: each with at least one new token to write.
+            resizable: whether packs may become smaller; False where results must not depend on their size.
+        """
+        self.requests = requests
+        self.slots = Slots(limits.slots)
+        self._limits = limits
+        self._resizable = resizable
+        self._watcher = watcher
+        self._eos_ids = np.fromiter(eos_ids, dtype=np.int32, count=len(eos_ids))
+        self._ids = [request.id for request in requests]
+        self._waiting = dict.fromkeys(range(len(requests)))
+        most_new = max((request.max_new_tokens for request in requests), default=0)
+        self.tokens: Ints = np.zeros((limits.rows, most_new), dtype=np.int32)
+        """By place: what each row has written."""
+        self._logprobs: Floats = np.zeros((limits.rows, most_new), dtype=np.float32)
+        self.written: Ints = np.zeros(limits.rows, dtype=np.int32)
+        self._limit: Ints = np.zeros(limits.rows, dtype=np.int32)
+        self._free_places = list(range(limits.rows - 1, -1, -1))
+        self.running: dict[int, Row] = {}
+        """By place, in the order of admission."""
+        self._batch: tuple[Row, ...] = ()
+        self._made = 0
+        self._most_at_once = limits.rows
+        self.carried: tuple[Ints, Ints] = (NO_SLOTS, NO_SLOTS)
+        """Slots and tokens that the next pack goes on from."""
+        self.wasted = 0
+        """Of the round taken last: tokens that rows wrote after they had ended."""
+        self._plan_anew(limits.token_budget)
+
+    def __iter__(self) -> Iterator[Round]:
+        while (round_ := self.next_round()) is not None:
+            yield round_
+
+    def next_round(self) -> Round | None:
+        """A pack as soon as there is room for it, else a step of all that are at it; None when all is done."""
+        pack = self._plan.peek()
+        if pack is not None and self._fits(pack):
+            self._plan.ahead = None
+            return self._admit(pack)
+        if self.running:
+            return self._decode()
+        if pack is not None:
+            raise EvalsuiteError("a pack of prompts does not fit into an empty pool; this is a defect of the schedule")
+        return None
+
+    def plan_ahead(self) -> None:
+        """Plan the next pack, for when there is time: it is planned when it is wanted otherwise."""
+        self._plan.peek()
+
+    def take(self, round_: Round, written: Written) -> list[Finished]:
+        """Note what the rows of a round wrote; returns the answers that it ended."""
+        if isinstance(round_, PrefillRound):
+            rows: tuple[Row, ...] = round_.admitted
+            for row in rows:
+                del self._waiting[row.number]
+                self.running[row.place] = row
+            self.slots.release(round_.tables.own)
+            self.slots.release(self.carried[0])
+            before = np.concatenate([self.carried[1], round_.pack.tokens])
+            self.carried = round_.carry_slots, before[round_.pack.carry + round_.pack.carried]
+            self._batch = ()
+        else:
+            rows = round_.batch
+        places = np.array([row.place for row in rows], dtype=np.int64)
+        at_it = np.array([row.place in self.running for row in rows], dtype=np.bool_)
+        self.wasted = written.token_ids.size
+        for token_ids, logprobs in zip(written.token_ids, written.logprobs, strict=True):
+            self.wasted -= int(at_it.sum())
+            at_it[at_it] = ~self._write(places[at_it], token_ids[at_it], logprobs[at_it])
+        ended = [row for row, still in zip(rows, at_it.tolist(), strict=True) if not still]
+        return [self._finish(row) for row in ended if row.place in self.running]
+
+    def smaller(self, round_: Round) -> list[Round]:
+        """Take back a round that did not fit into memory. Rounds that do are still to come, so none is returned.
+
+        `[round_]` where there can be no smaller one.
+        """
+        if isinstance(round_, DecodeRound):
+            if len(round_.batch) == 1:
+                return [round_]
+            self._refuse_where_fixed("a step does not fit into memory; use a smaller --batch-size from the start")
+            self._most_at_once = max(1, len(round_.batch) // 2)
+            self._batch = ()
+            return []
+        size = round_.pack.used // 2
+        if not size:
+            return [round_]
+        self._refuse_where_fixed("a pack does not fit into memory; use a smaller --token-budget from the start")
+        self.cancel(round_)
+        self._plan_anew(size)
+        return []
+
+    def cancel(self, round_: PrefillRound) -> None:
+        """Take back a round that did not come to an end."""
+        for row in round_.admitted:
+            self.slots.release(row.slots)
+            self._free_places.append(row.place)
+        self.slots.release(round_.carry_slots)
+        self.slots.release(round_.tables.own)
+
+    def with_slots(self, count: int) -> None:
+        """Go on with a smaller pool, before the first round has come to an end."""
+        self.slots = Slots(count)
+        self._limits = replace(self._limits, slots=count)
+        self.carried = (NO_SLOTS, NO_SLOTS)
+        self._plan_anew(self._limits.token_budget)
+
+    def row_tokens(self, row: Row) -> Ints:
+        """What a row has been fed so far: its prompt, and all that it has written but the last token."""
+        prompt = np.array(self.requests[row.number].prompt_ids, dtype=np.int32)
+        return np.concatenate([prompt, self.tokens[row.place, : max(self.written[row.place] - 1, 0)]])
+
+    def _refuse_where_fixed(self, reason: str) -> None:
+        if not self._resizable:
+            raise NotDeterministic(reason)
+
+    def _plan_anew(self, token_budget: int) -> None:
+        self.slots.release(self.carried[0])
+        self.carried = (NO_SLOTS, NO_SLOTS)
+        waiting = [self.requests[number] for number in self._waiting]
+        longest = max((len(request.prompt_ids) for request in waiting), default=0)
+        most_new = max((request.max_new_tokens for request in waiting), default=1)
+        budget = token_budget
+        # Where not all prompts are at it at once, packs of few let the others go on beside them.
+        most = self._limits.rows if len(waiting) <= self._limits.rows else max(1, self._limits.rows // 4)
+        if self.slots.used or _tokens_of(waiting) > self.slots.free:
+            # The prompt that a pack goes on from, a pack, and what its rows write have to fit into an empty pool.
+            room = self._limits.slots - 1 - longest
+            if room < 2 * most_new:
+                raise RequestError(
+                    f"keys and values of {self._limits.slots - 1:,} tokens fit into the memory, and the longest "
+                    f"request has {longest:,} with {most_new:,} to come; use a larger --memory-fraction, "
+                    "--kv-cache-dtype int8, or shorter prompts"
+                )
+            budget = max(1, min(budget, room // 2))
+            most = max(1, min(most, room // 2 // max(most_new - 1, 1)))
+        numbers = list(self._waiting)
+        branches = []
+        for number in numbers:
+            prompt = self.requests[number].prompt_ids
+            branches.append(Branch(tokens=prompt, reads=(len(prompt) - 1,)))
+        self._plan = _Plan(
+            numbers, packs(branches, token_budget=budget, max_sites=self._limits.max_sites, max_branches=most)
+        )
+
+    def _fits(self, pack: Pack) -> bool:
+        requests = [self.requests[self._plan.numbers[placement.branch]] for placement in pack.placements]
+        needed = pack.used + sum(request.max_new_tokens - 1 for request in requests)
+        return len(requests) <= len(self._free_places) and needed <= self.slots.free
+
+    def _admit(self, pack: Pack) -> PrefillRound:
+        own = self.slots.take(pack.used)
+        before = self.carried[0]
+
+        def slots_of(indices: Ints) -> Ints:
+            """Of pack indices; negative ones were carried in."""
+            everywhere = np.concatenate([before, own])
+            return everywhere[indices + pack.carried]
+
+        path = slots_of(pack.path)
+        admitted = []
+        for placement in pack.placements:
+            number = self._plan.numbers[placement.branch]
+            last = int(pack.sites[placement.sites[-1]])
+            segment = int(np.searchsorted(pack.starts, last, side="right")) - 1
+            start, first = int(pack.starts[segment]), int(pack.paths[segment])
+            prompt = np.concatenate([path[first : first + int(pack.ancestors[segment])], own[start : last + 1]])
+            self.slots.share(prompt)
+            new = self.slots.take(self.requests[number].max_new_tokens - 1)
+            place = self._free_places.pop()
+            self.written[place] = 0
+            self._limit[place] = self.requests[number].max_new_tokens
+            slots = np.concatenate([prompt, new])
+            admitted.append(Row(number=number, place=place, prompt=len(prompt), slots=slots))
+        carry_slots = slots_of(pack.carry)
+        self.slots.share(carry_slots)
+        tables = PoolPack(
+            starts=pack.starts,
+            lengths=pack.lengths,
+            ancestors=pack.ancestors,
+            paths=pack.paths,
+            path=path,
+            own=own,
+        )
+        return PrefillRound(
+            rows=tuple(self._ids[row.number] for row in admitted),
+            admitted=tuple(admitted),
+            sites=np.array([placement.sites[-1] for placement in pack.placements], dtype=np.int32),
+            pack=pack,
+            tables=tables,
+            carry_slots=carry_slots,
+        )
+
+    def _decode(self) -> DecodeRound:
+        dead = sum(row.place not in self.running for row in self._batch)
+        if not self._batch or dead * DEAD_SHARE > len(self._batch) or (dead and self._limits.steps == 1):
+            # Where not all fit at once, the later ones wait until the earlier ones have finished.
+            self._batch = tuple(islice(self.running.values(), self._most_at_once))
+            self._made += 1
+        places = np.array([row.place for row in self._batch], dtype=np.int64)
+        written = self.written[places]
+        left = int((self._limit[places] - written).max())
+        steps = min(self._limits.steps, left)
+        return DecodeRound(batch=self._batch, steps=steps, made=self._made, written=written, ids=self._ids)
+
+    def _write(self, places: npt.NDArray[np.int64], token_ids: Ints, logprobs: Floats) -> npt.NDArray[np.bool_]:
+        """A token for each of some rows that are at it; returns which have ended by it."""
+        at = self.written[places]
+        self.tokens[places, at] = token_ids
+        self._logprobs[places, at] = logprobs
+        self.written[places] = at + 1
+        ended: npt.NDArray[np.bool_] = np.isin(token_ids, self._eos_ids) | (at + 1 >= self._limit[places])
+        for i in np.flatnonzero(~ended & self._watcher.may_stop(token_ids, self._stops_at(places))).tolist():
+            row = self.tokens[places[i], : at[i] + 1].tolist()
+            ended[i] = self._watcher.stops(row, self.requests[self.running[int(places[i])].number].stop)
+        return ended
+
+    def _stops_at(self, places: npt.NDArray[np.int64]) -> Sequence[tuple[str, ...]]:
+        return [self.requests[self.running[place].number].stop for place in places.tolist()]
+
+    def _finish(self, row: Row) -> Finished:
+        del self.running[row.place]
+        self.slots.release(row.slots)
+        self._free_places.append(row.place)
+        count = int(self.written[row.place])
+        return Finished(
+            number=row.number,
+            token_ids=self.tokens[row.place, :count].tolist(),
+            logprobs=self._logprobs[row.place, :count].tolist(),
+        )

@@ -1,0 +1,191 @@
+"""All prompts planned together: what they share is read once, and a row that ends gives its place to the next prompt.
+
+Prompts are read in packs of their prefix tree, their keys and values stand in a pool of slots, and every step of
+decoding feeds one token of each row that is at it, without padding. `_schedule.py` decides on the host which round
+comes next, `_pooled.py` runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from evalsuite.attention.interface import NoTreeAttention
+from evalsuite.attention.pool import KeyValuePool, bytes_per_token
+from evalsuite.determinism import NotDeterministic
+from evalsuite.errors import RequestError
+from evalsuite.generation import padded
+from evalsuite.generation._finish import finish
+from evalsuite.generation._pooled import PooledForward
+from evalsuite.generation._schedule import Limits, PrefillRound, Round, Schedule, Written, tokens_at_once
+from evalsuite.generation.stopping import StopWatcher
+from evalsuite.loading.memory import free_bytes
+from evalsuite.runner import ModelRunner
+from evalsuite.types import EncodedPrompt, Fallback, Generation
+
+ROWS = 1_024
+"""Most rows at once on CUDA: from about 300 on a step of a 4B model is bound by its products, and more rows cost what
+they bring; from about 1,000 on what is left of launches and of the host no longer shows."""
+_KEPT = "continuous"
+ROWS_ON_CPU = 64
+"""There is nothing to gain from more on a core that one row keeps busy but the calls that rows share."""
+
+
+def generate(runner: ModelRunner, requests: Sequence[EncodedPrompt]) -> Iterator[Generation]:
+    """Generations as rows end. A model that cannot run on a tree is answered by `padded`, which is recorded."""
+    left = {request.id: request for request in requests}
+    try:
+        for outcome in _generate(runner, requests):
+            del left[outcome.id]
+            yield outcome
+    except NoTreeAttention as error:
+        if runner.options.deterministic:
+            raise NotDeterministic(str(error)) from error
+        runner.step_down(Fallback(what="strategy", asked="continuous", got="padded", reason=str(error)))
+        yield from padded.generate(runner, list(left.values()))
+
+
+def _generate(runner: ModelRunner, requests: Sequence[EncodedPrompt]) -> Iterator[Generation]:
+    if not runner.options.kv_cache:
+        raise NoTreeAttention("it goes on from cached keys and values, and the cache is off")
+    for request in requests:
+        if not request.max_new_tokens:
+            yield finish(runner, request, [], [])
+    groups = _equal([request for request in requests if request.max_new_tokens], drawn=bool(runner.options.temperature))
+    if not groups:
+        return
+    work = _Work(runner, [group[0] for group in groups])
+    for number, token_ids, logprobs in work.answers():
+        for request in groups[number]:
+            yield finish(runner, request, token_ids, logprobs)
+
+
+def _equal(requests: Sequence[EncodedPrompt], *, drawn: bool) -> list[list[EncodedPrompt]]:
+    """Requests that have one answer, together. Where tokens are drawn, each has an answer of its own."""
+    groups: dict[object, list[EncodedPrompt]] = {}
+    for request in requests:
+        key = request.id if drawn else (request.prompt_ids, request.max_new_tokens, request.stop)
+        groups.setdefault(key, []).append(request)
+    return list(groups.values())
+
+
+@dataclass
+class _Work:
+    """One schedule, on one model."""
+
+    runner: ModelRunner
+    requests: Sequence[EncodedPrompt]
+
+    def __post_init__(self) -> None:
+        runner, requests = self.runner, self.requests
+        rows = runner.options.batch_size or (ROWS if runner.device.type == "cuda" else ROWS_ON_CPU)
+        if not runner.options.deterministic:  # which needs batches of one size, whoever else there is
+            rows = min(rows, len(requests))
+        width = max(len(request.prompt_ids) + request.max_new_tokens for request in requests)
+        wanted = 1 + tokens_at_once(requests, rows=rows, token_budget=runner.options.token_budget)
+        kept: PooledForward | None = runner.kept.get(_KEPT)
+        if kept is not None and kept.has_room_for(rows=rows, width=width, slots=wanted):
+            self.forward = kept
+            self.forward.forget_batch()
+            slots = wanted
+        else:
+            runner.kept.pop(_KEPT, None)
+            del kept
+            self.forward = PooledForward(runner, rows=rows, width=width)
+            slots = self._slots_that_fit(wanted)
+            self._new_pool(slots)
+            if runner.device.type == "cuda":  # where graphs are worth keeping
+                runner.kept[_KEPT] = self.forward
+        limits = Limits(
+            rows=rows,
+            slots=slots,
+            token_budget=self.forward.token_budget,
+            max_sites=self.forward.max_sites,
+            steps=self.forward.steps,
+        )
+        self.schedule = Schedule(
+            requests,
+            limits,
+            eos_ids=runner.eos_ids,
+            watcher=StopWatcher(runner.tokenizer),
+            resizable=not runner.options.deterministic,
+        )
+        self._taken = self._computed = 0
+        self._round: Round | None = None
+
+    def answers(self) -> Iterator[tuple[int, list[int], list[float]]]:
+        """(number of the request, token ids, log-probabilities), as rows end."""
+        for written in self.runner.run_batches(
+            self._rounds(),
+            self._compute,
+            self.forward.tokens,
+            split=self._smaller,
+            drop_compiled=self.forward.drop_compiled,
+        ):
+            assert self._round is not None
+            self._taken += 1
+            finished = self.schedule.take(self._round, written)
+            self.runner.counters.padding_tokens += self.schedule.wasted
+            for done in finished:
+                yield done.number, done.token_ids, done.logprobs
+
+    def _rounds(self) -> Iterator[Round]:
+        while (round_ := self.schedule.next_round()) is not None:
+            self._round = round_
+            yield round_
+
+    def _compute(self, round_: Round) -> list[Written]:
+        if self._computed != self._taken:
+            self.forward.forget_batch()
+            self.forward.catch_up(self.schedule)
+        self.runner.counters.saw_kv_bytes(self.schedule.slots.used * self._bytes_per_token)
+        if isinstance(round_, PrefillRound):
+            written = self.forward.prefill(round_, self.schedule)
+        else:
+            written = self.forward.decode(round_, self.schedule)
+        self._computed = self._taken + 1
+        return [written]
+
+    def _smaller(self, round_: Round) -> Sequence[Round]:
+        if isinstance(round_, PrefillRound) and self.forward.pool.did_not_fit and self.schedule.slots.count > 2:
+            asked = self.schedule.slots.count
+            self.schedule.cancel(round_)
+            self.schedule.with_slots(asked // 2)
+            self._new_pool(asked // 2)
+            return []
+        return self.schedule.smaller(round_)
+
+    def _new_pool(self, slots: int) -> None:
+        self.forward.start(KeyValuePool(slots, kept_as=self.runner.options.kv_cache_dtype))
+
+    @property
+    def _bytes_per_token(self) -> int:
+        shape, kept_as = self.runner.shape, self.runner.options.kv_cache_dtype
+        return bytes_per_token(shape.kv_width, shape.bytes_per_value, kept_as=kept_as, heads=shape.kv_heads)
+
+    def _slots_that_fit(self, wanted: int) -> int:
+        """As many as are wanted, or as memory holds."""
+        room = self._bytes_for_pool()
+        if room is None or wanted * self._bytes_per_token <= room:
+            return wanted
+        slots = room // self._bytes_per_token
+        if slots < 2:
+            raise RequestError(
+                f"no memory is left for keys and values: --memory-fraction is {self.runner.options.memory_fraction}"
+            )
+        return slots
+
+    def _bytes_for_pool(self) -> int | None:
+        """What the memory fraction leaves beside weights and activations; None where the system does not say."""
+        runner = self.runner
+        device = str(runner.device)
+        free = free_bytes(device)
+        if free is None:
+            return None
+        if runner.device.type != "cuda":
+            return int(free * runner.options.memory_fraction)
+        import torch
+
+        allowed = int(torch.cuda.mem_get_info(runner.device)[1] * runner.options.memory_fraction)
+        left = min(free, allowed - torch.cuda.memory_allocated(runner.device))
+        return max(0, left - self.forward.activation_bytes())

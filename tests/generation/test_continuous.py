@@ -1,0 +1,165 @@
+"""`continuous` gives the answers of `generate`, one prompt a call, token for token, and computes no token twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evalsuite.config import REFERENCE_STRATEGY, ExecutionOptions
+from evalsuite.determinism import NotDeterministic
+from evalsuite.engines.transformers import TransformersEngine
+from evalsuite.generation import continuous
+from evalsuite.runner import ModelRunner
+from evalsuite.types import EncodedPrompt, Generation
+from tests.generation.test_strategies import generate, prompts
+from tests.tiny import ARCHITECTURES, tiny_loaded
+
+
+def same(got: dict[str, Generation], expected: dict[str, Generation]) -> None:
+    assert got.keys() == expected.keys()
+    for id_, reference in expected.items():
+        path = got[id_]
+        assert (path.text, path.token_ids, path.finish_reason) == (
+            reference.text,
+            reference.token_ids,
+            reference.finish_reason,
+        )
+        assert path.logprobs == pytest.approx(reference.logprobs, abs=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@given(batch=prompts(), rows=st.none() | st.integers(1, 3), token_budget=st.sampled_from([1, 5, 64]))
+def test_answers_are_the_references(
+    architecture: str, batch: list[EncodedPrompt], rows: int | None, token_budget: int
+) -> None:
+    options = ExecutionOptions(token_budget=token_budget, batch_size=rows)
+    same(generate(architecture, "continuous", batch, options), generate(architecture, REFERENCE_STRATEGY, batch))
+
+
+@given(batch=prompts())
+def test_no_token_is_computed_twice_and_none_is_padding(batch: list[EncodedPrompt]) -> None:
+    batch = [replace(request, stop=()) for request in batch]
+    with TransformersEngine(tiny_loaded("qwen3"), ExecutionOptions()) as engine:
+        outcomes = list(engine.generate(batch, "continuous"))
+        c = engine.counters
+    assert c.padding_tokens == 0
+    # What rows write one by one may happen to be the beginning of another prompt: the tree counts that once.
+    fed = {request.prompt_ids + outcome.token_ids[:-1] for request in batch for outcome in outcomes}
+    assert c.distinct_tokens <= c.tokens_computed <= sum(map(len, fed))
+
+
+def test_counters_are_exact() -> None:
+    """Prompts of 4 and 3 tokens that share two, three new tokens each: one prefill and two steps."""
+    batch = [
+        EncodedPrompt(id="a", prompt_ids=(40, 41, 42, 43), max_new_tokens=3),
+        EncodedPrompt(id="b", prompt_ids=(40, 41, 50), max_new_tokens=3),
+        EncodedPrompt(id="again", prompt_ids=(40, 41, 50), max_new_tokens=3),
+    ]
+    with TransformersEngine(tiny_loaded("qwen3"), ExecutionOptions()) as engine:
+        list(engine.generate(batch, "continuous"))
+        c = engine.counters
+    assert (c.forward_passes, c.tokens_computed, c.padding_tokens, c.logit_rows) == (3, 5 + 2 + 2, 0, 6)
+    assert c.tokens_computed == c.distinct_tokens
+    bytes_per_token = 2 * 2 * 2 * 8 * 4  # keys and values, layers, kv heads, head_dim, fp32
+    assert c.kv_bytes == (5 + 2 * 2) * bytes_per_token  # slots of what is to be written are taken with the prompt
+
+
+@pytest.mark.parametrize("kept_as", ["int8", "fp8"])
+def test_a_quantised_cache_takes_a_quarter_and_moves_answers_little(kept_as: str) -> None:
+    batch = [EncodedPrompt(id=str(i), prompt_ids=tuple(range(2 + i, 14 + i)), max_new_tokens=1) for i in range(8)]
+    exact = generate("qwen3", "continuous", batch)
+    with TransformersEngine(tiny_loaded("qwen3"), ExecutionOptions(kv_cache_dtype=kept_as)) as engine:
+        short = {outcome.id: outcome for outcome in engine.generate(batch, "continuous")}
+        # 8 numbers a head: 8 bytes and a scale of 4, where there were 32.
+        assert engine.counters.kv_bytes * 32 == 12 * kv_bytes_of(batch)
+    differences = [abs(short[id_].logprobs[0] - exact[id_].logprobs[0]) for id_ in exact]
+    assert 0 < max(differences) < 0.2
+
+
+def kv_bytes_of(batch: list[EncodedPrompt]) -> int:
+    with TransformersEngine(tiny_loaded("qwen3"), ExecutionOptions()) as engine:
+        list(engine.generate(batch, "continuous"))
+        return engine.counters.kv_bytes
+
+
+@pytest.mark.parametrize("most", [40, 3])
+def test_running_out_of_memory_halves_packs_and_batches_and_loses_no_answer(
+    monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    batch = [EncodedPrompt(id=str(i), prompt_ids=tuple(range(2 + i, 22 + i)), max_new_tokens=6) for i in range(12)]
+    expected = generate("llama", REFERENCE_STRATEGY, batch)
+    real = ModelRunner.forward, ModelRunner.logits_at
+
+    def small(call: Any) -> Any:
+        def forward(self: ModelRunner, input_ids: torch.Tensor, *args: Any, **inputs: Any) -> Any:
+            if input_ids.numel() > most:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+            return call(self, input_ids, *args, **inputs)
+
+        return forward
+
+    monkeypatch.setattr(ModelRunner, "forward", small(real[0]))
+    monkeypatch.setattr(ModelRunner, "logits_at", small(real[1]))
+    with TransformersEngine(tiny_loaded("llama"), ExecutionOptions(token_budget=200)) as engine:
+        got = {outcome.id: outcome for outcome in engine.generate(batch, "continuous")}
+        assert [fallback.what for fallback in engine.fallbacks] == ["batch"]
+    same(got, expected)
+
+
+def test_a_pool_that_does_not_fit_is_halved_and_prompts_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = [EncodedPrompt(id=str(i), prompt_ids=tuple(range(2 + i, 12 + i)), max_new_tokens=6) for i in range(12)]
+    expected = generate("qwen3", REFERENCE_STRATEGY, batch)
+    made: list[int] = []
+    real = continuous.KeyValuePool._new_layer
+
+    def small(self: continuous.KeyValuePool, *args: Any) -> Any:
+        made.append(self.slots)
+        if self.slots > 80:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return real(self, *args)
+
+    monkeypatch.setattr(continuous.KeyValuePool, "_new_layer", small)
+    got = generate("qwen3", "continuous", batch, ExecutionOptions())
+    assert len(set(made)) == 3
+    same(got, expected)
+
+
+def test_memory_bounds_how_many_prompts_are_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = [EncodedPrompt(id=str(i), prompt_ids=tuple(range(2 + i, 12 + i)), max_new_tokens=6) for i in range(12)]
+    bytes_per_token = 2 * 2 * 2 * 8 * 4
+    monkeypatch.setattr(continuous, "free_bytes", lambda device: 100 * bytes_per_token)
+    with TransformersEngine(tiny_loaded("qwen3"), ExecutionOptions(memory_fraction=0.5)) as engine:
+        got = {outcome.id: outcome for outcome in engine.generate(batch, "continuous")}
+        assert 25 * bytes_per_token < engine.counters.kv_bytes <= 49 * bytes_per_token
+    same(got, generate("qwen3", REFERENCE_STRATEGY, batch))
+
+
+def test_what_has_no_tree_attention_is_answered_by_padded_and_recorded() -> None:
+    batch = [EncodedPrompt(id=str(i), prompt_ids=(2 + i, 7), max_new_tokens=3) for i in range(3)]
+    with TransformersEngine(tiny_loaded("qwen3"), ExecutionOptions(kv_cache=False)) as engine:
+        got = {outcome.id: outcome for outcome in engine.generate(batch, "continuous")}
+        assert [(f.what, f.asked, f.got) for f in engine.fallbacks] == [("strategy", "continuous", "padded")]
+    same(got, generate("qwen3", REFERENCE_STRATEGY, batch))
+
+
+def test_on_the_cpu_it_promises_no_bits() -> None:
+    with (
+        TransformersEngine(tiny_loaded("qwen3"), ExecutionOptions(deterministic=True)) as engine,
+        pytest.raises(NotDeterministic, match="kernels of cpu round by the shape of their input"),
+    ):
+        list(engine.generate([EncodedPrompt(id="a", prompt_ids=(2,), max_new_tokens=1)], "continuous"))
+
+
+def test_a_prompt_at_the_end_of_the_window() -> None:
+    loaded = tiny_loaded("gpt2")
+    window = loaded.model.config.n_positions
+    batch = [
+        EncodedPrompt(id="full", prompt_ids=tuple(2 + i % 60 for i in range(window - 3)), max_new_tokens=3),
+        EncodedPrompt(id="short", prompt_ids=(5, 6), max_new_tokens=9),
+    ]
+    same(generate("gpt2", "continuous", batch), generate("gpt2", REFERENCE_STRATEGY, batch))
