@@ -6,13 +6,13 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.questions import Result
 from evalsuite.errors import EvalsuiteError
-from evalsuite.types import EncodedChoices
+from evalsuite.types import EncodedChoices, EncodedPrompt
 
 ROOM = 8
 """Positions beyond the longest prompt."""
@@ -24,17 +24,7 @@ def score_by_vllm(model: str, load_format: str, sets: Sequence[Sequence[EncodedC
     Raises:
         EvalsuiteError: a choice of several tokens, which cannot be asked as one letter; or vLLM failed.
     """
-    asked = [[_question(question) for question in questions] for questions in sets]
-    longest = max(len(question["context"]) for questions in asked for question in questions)
-    with tempfile.TemporaryDirectory() as folder:
-        given, answered = Path(folder) / "in.json", Path(folder) / "out.json"
-        given.write_text(
-            json.dumps({"model": model, "load_format": load_format, "max_model_len": longest + ROOM, "sets": asked})
-        )
-        command = [sys.executable, "-m", "benchmarks.peers.vllm_process", str(given), str(answered)]
-        if subprocess.run(command, check=False).returncode:
-            raise EvalsuiteError("vLLM failed; its own output above says why")
-        answer = json.loads(answered.read_text())
+    answer = _ask(model, load_format, [[_question(question) for question in questions] for questions in sets])
     same_weights = load_format != "dummy"
     return [
         Result(
@@ -46,6 +36,35 @@ def score_by_vllm(model: str, load_format: str, sets: Sequence[Sequence[EncodedC
         )
         for questions, found in zip(sets, answer["sets"], strict=True)
     ]
+
+
+def generate_by_vllm(
+    model: str, load_format: str, sets: Sequence[Sequence[EncodedPrompt]]
+) -> tuple[str, float, list[float]]:
+    """vLLM's version, seconds until it was ready, and the seconds that each set of prompts took.
+
+    Raises:
+        EvalsuiteError: vLLM failed.
+    """
+    asked = [
+        [{"context": list(prompt.prompt_ids), "new_tokens": prompt.max_new_tokens} for prompt in prompts]
+        for prompts in sets
+    ]
+    answer = _ask(model, load_format, asked)
+    return answer["version"], answer["ready_seconds"], [found["seconds"] for found in answer["sets"]]
+
+
+def _ask(model: str, load_format: str, sets: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    longest = max(len(asked["context"]) + asked.get("new_tokens", 1) for requests in sets for asked in requests)
+    with tempfile.TemporaryDirectory() as folder:
+        given, answered = Path(folder) / "in.json", Path(folder) / "out.json"
+        settings = {"model": model, "load_format": load_format, "max_model_len": longest + ROOM}
+        given.write_text(json.dumps(settings | {"sets": sets}))
+        command = [sys.executable, "-m", "benchmarks.peers.vllm_process", str(given), str(answered)]
+        if subprocess.run(command, check=False).returncode:
+            raise EvalsuiteError("vLLM failed; its own output above says why")
+        found: dict[str, Any] = json.loads(answered.read_text())
+        return found
 
 
 def _question(question: EncodedChoices) -> dict[str, Any]:

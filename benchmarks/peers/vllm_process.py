@@ -1,8 +1,11 @@
 """vLLM in a process of its own: `python -m benchmarks.peers.vllm_process IN.json OUT.json`.
 
-IN: {"model": directory with a config.json, "load_format": "dummy" or "auto", "max_model_len": n, "sets": [[{"context":
-[ids], "letters": [ids]}, ...], ...]}. One request a question, prefix caching, one new token among the letters: it gives
-labels and no log-probabilities that could be compared. OUT: the seconds of each set, after a warm-up, and the labels.
+IN: {"model": directory with a config.json, "load_format": "dummy" or "auto", "max_model_len": n, "sets": [[QUESTION or
+PROMPT, ...], ...]}. OUT: the seconds of each set, after a warm-up, and the labels of questions.
+
+QUESTION: {"context": [ids], "letters": [ids]}. One request a question, prefix caching, one new token among the letters:
+it gives labels and no log-probabilities that could be compared. PROMPT: {"context": [ids], "new_tokens": n}, greedy,
+and not ended by the end of sequence.
 """
 
 from __future__ import annotations
@@ -45,7 +48,10 @@ def main(asked: Path, answered: Path) -> None:
         use_tqdm=False,
     )
     ready = time.perf_counter() - start
-    sets = [_answer(engine, SamplingParams, questions) for questions in given["sets"]]
+    sets = [
+        (_generate if "new_tokens" in requests[0] else _answer)(engine, SamplingParams, requests)
+        for requests in given["sets"]
+    ]
     answered.write_text(json.dumps({"version": __version__, "ready_seconds": ready, "sets": sets}))
 
 
@@ -69,6 +75,17 @@ def _answer(engine: Any, sampling: Any, questions: list[dict[str, list[int]]]) -
     said = [output.outputs[0].token_ids[0] for output in outputs]
     labels = [question["letters"].index(token) for question, token in zip(questions, said, strict=True)]
     return {"seconds": seconds, "labels": labels}
+
+
+def _generate(engine: Any, sampling: Any, prompts: list[dict[str, Any]]) -> dict[str, Any]:
+    engine.reset_prefix_cache()
+    parameters = [
+        sampling(temperature=0, max_tokens=prompt["new_tokens"], ignore_eos=True, detokenize=False)
+        for prompt in prompts
+    ]
+    start = time.perf_counter()
+    engine.generate([{"prompt_token_ids": prompt["context"]} for prompt in prompts], parameters, use_tqdm=False)
+    return {"seconds": time.perf_counter() - start, "labels": []}
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.peers import generation
 from benchmarks.peers.__main__ import main, rows
+from benchmarks.peers.prompts import requests
 from benchmarks.peers.questions import spread
 from benchmarks.peers.served import score_by_vllm
 from evalsuite.errors import EvalsuiteError
@@ -41,3 +43,50 @@ def test_a_choice_of_several_tokens_is_not_asked_as_a_letter() -> None:
     question = EncodedChoices(id="q", context_ids=(1,), continuation_ids=((2,), (3, 4)))
     with pytest.raises(EvalsuiteError, match="q: vLLM is asked for one token"):
         score_by_vllm("model", "auto", [[question]])
+
+
+def test_every_peer_generates_from_the_same_prompts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "record.json"
+    few = [
+        "--padded",
+        "4",
+        "--padded-prompts",
+        "8",
+        "--unbatched",
+        "2",
+        "--rounds",
+        "1",
+        "--device",
+        "cpu",
+        "--profile",
+    ]
+    generation.main(["--model", "nano", "--workload", "viquad:12:3", "vietnews:3:2", "--out", str(out), *few])
+    record = json.loads(out.read_text())
+    peers = [(entry["peer"], entry["workload"], entry["prompts"]) for entry in record["results"]]
+    assert peers == [
+        ("continuous", "viquad:12:3", 12),
+        ("padded, batch 4", "viquad:12:3", 8),
+        ("unbatched", "viquad:12:3", 2),
+        ("continuous", "vietnews:3:2", 3),
+        ("padded, batch 4", "vietnews:3:2", 3),
+        ("unbatched", "vietnews:3:2", 2),
+    ]
+    viquad = record["results"][0]
+    assert viquad["times_continuous"] == 1
+    assert viquad["counters"]["tokens_computed"] == viquad["counters"]["distinct_tokens"]
+    assert 0 <= viquad["profile"]["idle_share"] < 1
+    assert capsys.readouterr().out.splitlines()[0].split() == " ".join(generation.rows(record)[0]).split()
+
+
+def test_five_questions_share_a_passage_and_are_the_same_each_time() -> None:
+    prompts = requests("viquad", vocab=1_000, count=10, new_tokens=4, seed=0)
+    again = requests("viquad", vocab=1_000, count=10, new_tokens=4, seed=0)
+    assert prompts == again != requests("viquad", vocab=1_000, count=10, new_tokens=4, seed=1)
+    assert [prompts[0].prompt_ids[:120] == prompt.prompt_ids[:120] for prompt in prompts] == [True] * 5 + [False] * 5
+
+
+@pytest.mark.parametrize("asked", ["viquad", "viquad:0:3", "mmlu:3:3", "viquad:3"])
+def test_a_workload_that_cannot_be_meant_is_refused(asked: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        generation.main(["--model", "nano", "--workload", asked, "--out", "x"])
+    assert f"expected viquad|vietnews|judge:PROMPTS:NEW TOKENS, got '{asked}'" in capsys.readouterr().err
