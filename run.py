@@ -32,11 +32,12 @@ ARGUMENTS = {
 }
 ON_REQUEST = (
     "benchmarks/test_optimisations.py",
+    "benchmarks/test_attention.py",
     "benchmarks/test_claims.py",
     "benchmarks/test_determinism.py",
 )
 WITHOUT_OPTIONS = {"bench": [f"--ignore={path}" for path in ON_REQUEST], "test": []}
-"""The optimisations one by one, and the older guide's claims, take as long again: they run when they are asked for."""
+"""What takes as long again: the optimisations one by one, attention by length, the older guide's claims."""
 ONE_THREAD_A_WORKER = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 

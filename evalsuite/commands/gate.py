@@ -30,7 +30,10 @@ from evalsuite.gate.trees import (
 from evalsuite.harness.table import aligned
 
 GREEN, RED, NOTHING_COMPARED, FAILED_RUN = 0, 1, 3, 4
-EVALUATIONS = ("benchmarks", "--ignore=benchmarks/test_optimisations.py", "--ignore=benchmarks/test_claims.py")
+EVALUATIONS = (
+    "benchmarks",
+    *(f"--ignore=benchmarks/test_{name}.py" for name in ("optimisations", "attention", "claims")),
+)
 """What is timed where nothing else is asked for."""
 FEWEST_PAIRS = 5
 

@@ -14,6 +14,7 @@ from evalsuite.config import SHAPE_PREFIX, InferenceConfig
 from evalsuite.errors import ModelLoadError
 from evalsuite.loading import fingerprint, memory
 from evalsuite.loading.architecture import check_vocabulary, eos_token_ids, head_dim, read_config, read_tokenizer
+from evalsuite.loading.artefacts import keep_artefacts
 from evalsuite.loading.building import build_down_the_ladder, from_files, loads_through_host, quiet_progress
 from evalsuite.loading.compiling import compile_forward
 from evalsuite.loading.ladder import attention_rungs, resolve_device, resolve_dtype
@@ -57,6 +58,7 @@ def load(config: InferenceConfig) -> LoadedModel:
         ConfigError: a device or shape that does not exist; under `strict_config`, any request that cannot be met.
     """
     started = time.perf_counter()
+    keep_artefacts()
     steps = StepsDown(strict=config.strict_config)
     device = resolve_device(config, steps)
     dtype = resolve_dtype(config, device, steps)

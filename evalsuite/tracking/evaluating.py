@@ -16,8 +16,8 @@ from evalsuite.errors import ConfigError, DataError
 from evalsuite.runs import SUMMARY, read_run
 
 TASK_FILES = ("test_mmlu.py", "test_vmlu.py", "test_vnhsge.py", "test_viquad.py", "test_vietnews.py")
-DEFAULT_STRATEGY = ("--strategy", "padded")
-"""The one that serves scoring and generation alike."""
+DEFAULT_STRATEGY = ("--strategy", "packed,continuous")
+"""The quickest for scoring, and for generation."""
 RUNS, LOGS = "runs", "logs"
 GRACE_SECONDS = 10.0
 SHOWN_LINES = 6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from evalsuite.cli import main
 from evalsuite.compare.comparing import Comparison, compare
 from evalsuite.compare.opening import open_side
+from evalsuite.compare.settings import subject
+from evalsuite.config import ExecutionOptions
 from evalsuite.errors import DataError
 from tests.compare.making import answers, question, write_run
 
@@ -48,6 +51,12 @@ def test_a_run_against_itself_differs_in_nothing(tmp_path: Path) -> None:
     assert (row.effect.value, row.effect.p, row.p_holm) == (0.0, 1.0, 1.0)
     assert comparison.cases[0].changes == ()
     assert comparison.worse == []
+
+
+def test_an_option_that_an_older_run_does_not_name_was_at_its_default(tmp_path: Path) -> None:
+    now = asdict(ExecutionOptions(temperature=0.8))
+    pair = two(tmp_path, answers("AB"), answers("AA"), record_b={"execution": now})
+    assert subject(*(open_side(str(run)).cases[MMLU] for run in pair)) == {"temperature": (0.0, 0.8)}
 
 
 def test_graded_answers_and_a_judge_are_bootstrapped_and_missing_grades_left_out(tmp_path: Path) -> None:

@@ -318,6 +318,6 @@ def test_the_real_thing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     options = ["--model", "nano", "--benchmarks", "benchmarks/test_mmlu.py", "--limit", "30", "--reference-limit", "4"]
     assert main(["track", str(tmp_path), "--out", str(out), *options]) == 0
     (row, macro) = csv.DictReader((out / "track.csv").read_text().splitlines())
-    assert (row["case"], row["metric"], row["questions"]) == ("test_mmlu[padded]", "accuracy", "30")
+    assert (row["case"], row["metric"], row["questions"]) == ("test_mmlu[packed]", "accuracy", "30")
     assert 0.25 < float(row["low"]) < float(row["value"]) < 1
     assert macro["metric"] == "accuracy_macro"
