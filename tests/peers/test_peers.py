@@ -47,19 +47,7 @@ def test_a_choice_of_several_tokens_is_not_asked_as_a_letter() -> None:
 
 def test_every_peer_generates_from_the_same_prompts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "record.json"
-    few = [
-        "--padded",
-        "4",
-        "--padded-prompts",
-        "8",
-        "--unbatched",
-        "2",
-        "--rounds",
-        "1",
-        "--device",
-        "cpu",
-        "--profile",
-    ]
+    few = ["--padded=4", "--padded-prompts=8", "--unbatched=2", "--rounds=1", "--device=cpu", "--profile"]
     generation.main(["--model", "nano", "--workload", "viquad:12:3", "vietnews:3:2", "--out", str(out), *few])
     record = json.loads(out.read_text())
     peers = [(entry["peer"], entry["workload"], entry["prompts"]) for entry in record["results"]]
