@@ -1,24 +1,31 @@
 """Are a request's numbers the same, bit for bit, alone and in any company? Tried out rather than argued.
 
 Requests share beginnings of many lengths, have one or several choices of one or several tokens, and some occur twice:
-what could change a neighbour's numbers is there. They are scored all together, in companies drawn at random, in other
-orders, and some alone.
+what could change a neighbour's numbers is there. They are answered all together, in companies drawn at random, in
+other orders, and some alone: choices by `packed`, prompts by `continuous`.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from evalsuite.types import ChoiceScores, EncodedChoices
+from evalsuite.types import ChoiceScores, EncodedChoices, EncodedPrompt, Generation
 
-STRATEGY = "packed"
+SCORING, GENERATION = "packed", "continuous"
+Numbers = tuple[float, ...]
+"""All that was found out about a request: log-probabilities, after the tokens where they were generated."""
 
 
-class Scorer(Protocol):
+class Engine(Protocol):
     def score(self, requests: Sequence[EncodedChoices], strategy: str) -> Iterator[ChoiceScores]: ...
+    def generate(self, requests: Sequence[EncodedPrompt], strategy: str) -> Iterator[Generation]: ...
+
+
+Requests = Sequence[EncodedChoices] | Sequence[EncodedPrompt]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,9 +43,9 @@ class Comparison:
 
     company: Company
     differing: tuple[str, ...]
-    """Requests any of whose log-probabilities has other bits."""
+    """Requests any of whose numbers has other bits."""
     largest: float
-    """Largest absolute difference, nats."""
+    """Largest absolute difference, nats; infinite where other tokens were generated."""
 
 
 def draw_requests(count: int, *, vocabulary: int, seed: int, window: int = 1_500) -> list[EncodedChoices]:
@@ -68,6 +75,17 @@ def draw_requests(count: int, *, vocabulary: int, seed: int, window: int = 1_500
     return requests[:count]
 
 
+def draw_prompts(
+    count: int, *, vocabulary: int, seed: int, new_tokens: int, window: int = 1_500
+) -> list[EncodedPrompt]:
+    """The contexts of `draw_requests`, each with 1 to `new_tokens` tokens to come."""
+    rng = random.Random(f"{seed} new tokens")
+    return [
+        EncodedPrompt(id=request.id, prompt_ids=request.context_ids, max_new_tokens=rng.randint(1, max(1, new_tokens)))
+        for request in draw_requests(count, vocabulary=vocabulary, seed=seed, window=window)
+    ]
+
+
 def companies(ids: Sequence[str], *, seed: int, alone: int) -> list[Company]:
     """All again, all backwards, halves and small groups drawn at random, and `alone` requests by themselves."""
     rng = random.Random(seed)
@@ -85,33 +103,42 @@ def companies(ids: Sequence[str], *, seed: int, alone: int) -> list[Company]:
     return [company for company in made if company.ids]
 
 
-def compare(engine: Scorer, requests: Sequence[EncodedChoices], asked: Sequence[Company]) -> Iterator[Comparison]:
-    """Score all requests, then each company, and compare bit for bit."""
-    by_id = {request.id: request for request in requests}
-    together = scores_by_id(engine, requests)
+def compare(engine: Engine, requests: Requests, asked: Sequence[Company]) -> Iterator[Comparison]:
+    """Answer all requests, then each company, and compare bit for bit."""
+    by_id: dict[str, Any] = {request.id: request for request in requests}
+    together = numbers_by_id(engine, requests)
     for company in asked:
         yield against(together, engine, [by_id[id_] for id_ in company.ids], name=company.name)
 
 
-def against(
-    together: Mapping[str, Sequence[float]], engine: Scorer, requests: Sequence[EncodedChoices], *, name: str
-) -> Comparison:
-    """Score some requests and compare with what they have in `together`."""
-    scores = scores_by_id(engine, requests)
+def against(together: Mapping[str, Numbers], engine: Engine, requests: Requests, *, name: str) -> Comparison:
+    """Answer some requests and compare with what they have in `together`."""
+    found = numbers_by_id(engine, requests)
     return Comparison(
-        company=Company(name=name, ids=tuple(scores)),
-        differing=tuple(id_ for id_, logprobs in scores.items() if together[id_] != logprobs),
-        largest=max(_distance(together[id_], logprobs) for id_, logprobs in scores.items()),
+        company=Company(name=name, ids=tuple(found)),
+        differing=tuple(id_ for id_, numbers in found.items() if together[id_] != numbers),
+        largest=max(_distance(together[id_], numbers) for id_, numbers in found.items()),
     )
 
 
-def scores_by_id(engine: Scorer, requests: Sequence[EncodedChoices]) -> dict[str, tuple[float, ...]]:
-    """Log-probabilities of every request's choices, all scored together."""
-    return {outcome.id: outcome.logprobs for outcome in engine.score(requests, STRATEGY)}
+def numbers_by_id(engine: Engine, requests: Requests) -> dict[str, Numbers]:
+    """Every request's numbers, all answered together."""
+    choices = [request for request in requests if isinstance(request, EncodedChoices)]
+    prompts = [request for request in requests if isinstance(request, EncodedPrompt)]
+    found: dict[str, Numbers] = {}
+    if choices:
+        found |= {outcome.id: outcome.logprobs for outcome in engine.score(choices, SCORING)}
+    if prompts:
+        found |= {o.id: (*map(float, o.token_ids), *o.logprobs) for o in engine.generate(prompts, GENERATION)}
+    return found
 
 
-def _distance(left: Sequence[float], right: Sequence[float]) -> float:
-    return max(abs(a - b) for a, b in zip(left, right, strict=True))
+def _distance(left: Numbers, right: Numbers) -> float:
+    if len(left) != len(right):
+        return math.inf
+    # A token's number is whole, and no log-probability lies a whole nat beside its own.
+    largest = max(abs(a - b) for a, b in zip(left, right, strict=True))
+    return math.inf if largest >= 1 else largest
 
 
 def summary_rows(comparisons: Sequence[Comparison]) -> list[tuple[str, str, str, str]]:

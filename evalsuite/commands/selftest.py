@@ -1,6 +1,8 @@
 """Try out on this machine that `--deterministic` keeps its word: the same bits alone and in any company.
 
-Exit code 0: not one request had other bits. 1: some had. 2: this machine cannot promise it (packed on CUDA can).
+Questions are scored by packed; with --generate, prompts are continued by continuous.
+
+Exit code 0: not one request had other bits. 1: some had. 2: this machine cannot promise it (CUDA can).
 """
 
 from __future__ import annotations
@@ -8,7 +10,16 @@ from __future__ import annotations
 import argparse
 
 from evalsuite.config import DTYPES, ExecutionOptions, InferenceConfig
-from evalsuite.selftest import against, companies, compare, draw_requests, scores_by_id, summary_rows
+from evalsuite.selftest import (
+    Requests,
+    against,
+    companies,
+    compare,
+    draw_prompts,
+    draw_requests,
+    numbers_by_id,
+    summary_rows,
+)
 
 DEFAULT_MODEL = "shape:qwen3-0.6b"
 MOST_TOKENS, ROOM_FOR_CHOICES = 1_500, 8
@@ -23,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--token-budget", type=int, default=ExecutionOptions().token_budget, help="tokens in a pack")
     parser.add_argument("--requests", type=int, default=1_000)
-    parser.add_argument("--alone", type=int, default=50, help="how many requests are also scored by themselves")
+    parser.add_argument("--alone", type=int, default=50, help="how many requests are also answered by themselves")
+    parser.add_argument("--generate", type=int, metavar="TOKENS", help="generate up to so many tokens instead")
     parser.add_argument("--seed", type=int, default=0)
 
 
@@ -37,12 +49,18 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = load(InferenceConfig(model=arguments.model, dtype=arguments.dtype, device=arguments.device))
     options = ExecutionOptions(token_budget=arguments.token_budget, deterministic=True)
     vocabulary = int(loaded.model.config.get_text_config().vocab_size * TOKENS_PER_VOCABULARY)
-    window = min(MOST_TOKENS, (context_window(loaded.model) or MOST_TOKENS) - ROOM_FOR_CHOICES)
-    requests = draw_requests(arguments.requests, vocabulary=vocabulary, seed=arguments.seed, window=window)
+    room = arguments.generate or ROOM_FOR_CHOICES
+    window = min(MOST_TOKENS, (context_window(loaded.model) or MOST_TOKENS) - room)
+    drawn = {"vocabulary": vocabulary, "seed": arguments.seed, "window": window}
+    requests: Requests = (
+        draw_prompts(arguments.requests, new_tokens=arguments.generate, **drawn)
+        if arguments.generate
+        else draw_requests(arguments.requests, **drawn)
+    )
     asked = companies([request.id for request in requests], seed=arguments.seed, alone=arguments.alone)
     with TransformersEngine(loaded, options) as engine:
         found = list(compare(engine, requests, asked))
-        together = scores_by_id(engine, requests)
+        together = numbers_by_id(engine, requests)
     smaller = ExecutionOptions(token_budget=max(arguments.token_budget // 2, 1), deterministic=True)
     with TransformersEngine(loaded, smaller) as engine:
         other_budget = against(together, engine, requests, name=f"packs of {smaller.token_budget:,} tokens")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 
 from evalsuite.cli import main
 from evalsuite.config import ExecutionOptions
 from evalsuite.engines.transformers import TransformersEngine
-from evalsuite.selftest import companies, compare, draw_requests, summary_rows
-from evalsuite.types import ChoiceScores, EncodedChoices
+from evalsuite.selftest import companies, compare, draw_prompts, draw_requests, summary_rows
+from evalsuite.types import ChoiceScores, EncodedChoices, EncodedPrompt, Generation
 from tests.tiny import WINDOW, tiny_loaded, tiny_tokenizer
 
 REQUESTS = draw_requests(40, vocabulary=len(tiny_tokenizer()), seed=0, window=WINDOW - 10)
@@ -26,6 +27,9 @@ class Alone:
     def score(self, requests: Sequence[EncodedChoices], strategy: str) -> Iterator[ChoiceScores]:
         return self._engine.score(requests, "per_question")
 
+    def generate(self, requests: Sequence[EncodedPrompt], strategy: str) -> Iterator[Generation]:
+        return self._engine.generate(requests, "unbatched")
+
 
 class Company(Alone):
     """The same with a last bit that depends on how many requests there are."""
@@ -34,6 +38,10 @@ class Company(Alone):
         for outcome in super().score(requests, strategy):
             shifted = tuple(logprob * (1 + 2.0**-52 * (len(requests) % 2)) for logprob in outcome.logprobs)
             yield ChoiceScores(id=outcome.id, logprobs=shifted)
+
+    def generate(self, requests: Sequence[EncodedPrompt], strategy: str) -> Iterator[Generation]:
+        for outcome in super().generate(requests, strategy):
+            yield replace(outcome, token_ids=(outcome.token_ids[0] ^ (len(requests) % 2), *outcome.token_ids[1:]))
 
 
 def test_requests_share_beginnings_and_some_are_twins() -> None:
@@ -60,6 +68,16 @@ def test_one_bit_that_depends_on_the_company_is_found() -> None:
     assert differing["all again"] == 0
     assert differing["alone"] == 1
     assert differing["a group of 3"] == 3
+
+
+def test_other_tokens_are_found_and_no_distance_can_be_told() -> None:
+    prompts = draw_prompts(12, vocabulary=len(tiny_tokenizer()), seed=0, new_tokens=4, window=WINDOW - 10)
+    assert {prompt.max_new_tokens for prompt in prompts} == {1, 2, 3, 4}
+    asked = companies([prompt.id for prompt in prompts], seed=0, alone=2)
+    with TransformersEngine(tiny_loaded("qwen3"), ExecutionOptions()) as engine:
+        assert [found.differing for found in compare(Alone(engine), prompts, asked)] == [()] * len(asked)
+        rows = summary_rows(list(compare(Company(engine), prompts, asked)))
+    assert ("alone", "2", "2", "inf") in rows
 
 
 def test_on_a_machine_that_cannot_promise_it_the_command_says_so(capsys: pytest.CaptureFixture[str]) -> None:
