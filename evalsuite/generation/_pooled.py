@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from evalsuite.attention.interface import attention_from
 from evalsuite.attention.pool import SCRATCH, DecodeTables, KeyValuePool, PoolAttend, PoolPack, PoolPass
 from evalsuite.attention.pooled_plain import plain_decode, plain_prefill
 from evalsuite.errors import ConfigError, first_line
-from evalsuite.generation._schedule import DecodeRound, PrefillRound, Row, Schedule, Written
+from evalsuite.generation._schedule import DecodeRound, Floats, PrefillRound, Row, Schedule, Written
 from evalsuite.generation.sampling import choose, sampling_of, uniforms
 from evalsuite.measure.counters import WorkCounters
 from evalsuite.planning.chunks import decode_items
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 STEPS = 4
 """Steps of a round on CUDA: the host looks at what was written, and the device waits for it, once in so many."""
 SMALLEST_BATCH = 8
+PACK_STEP = 256
+"""Matrix units take rows by the hundred: a few more cost nothing, and kernels are chosen for round numbers."""
 FP8_CAPABILITY = (8, 9)
 """The first GPUs that convert 8-bit floats."""
 
@@ -51,6 +54,8 @@ class PooledForward(TreeForward):
         if runner.options.kv_cache_dtype == "fp8" and self._cuda:
             _refuse_before(FP8_CAPABILITY, runner.device)
         self._or_without_kernel(self._import_kernel)
+        self._any_size = not self._deterministic
+        """Whether packs and batches may be as long as what they hold."""
         self._rows = rows
         self._sampling = sampling_of(runner.options)
         self._seed = runner.options.sampling_seed
@@ -85,8 +90,15 @@ class PooledForward(TreeForward):
     def tokens(self, round_: PrefillRound | DecodeRound) -> int:
         """Tokens that a forward of the round is computed as."""
         if isinstance(round_, PrefillRound):
-            return self.padded_size(round_.pack.used)
+            return self.tokens_of_pack(round_.pack.used)
         return self._size_for(len(round_.batch))
+
+    def tokens_of_pack(self, used: int) -> int:
+        """Tokens that a pack is computed as: on CUDA a multiple of `PACK_STEP`, or always the whole budget where
+        results must not depend on it."""
+        if not self._any_size or not self._cuda:
+            return self.padded_size(used)
+        return -(-used // PACK_STEP) * PACK_STEP
 
     def has_room_for(self, *, rows: int, width: int, slots: int) -> bool:
         """Whether it can run a schedule with so many, with the pool that it has."""
@@ -128,13 +140,39 @@ class PooledForward(TreeForward):
         with self._on_device():
             logits = self._read(round_.pack.tokens, round_.pack.positions, round_.tables, round_.pack.sites)
             read = logits[self._to_device(round_.sites.astype(np.int64))]
-            chosen, logprobs = choose(read, draws, self._sampling)
+            chosen, logprobs = self._choose(read, draws)
+            written = self._written(chosen[None], logprobs[None])
             schedule.plan_ahead()  # while the device is at it
-            return Written(chosen.cpu().numpy().astype(np.int32)[None], logprobs.float().cpu().numpy()[None])
+            return written
+
+    def _choose(self, logits: torch.Tensor, draws: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `choose`; on CUDA in one go over the logits where it need not be the same bits for any number of rows."""
+        if self._fused_layers and not self._deterministic and self._sampling is None:
+            return _compiled_choose()(logits, None, None)  # type: ignore[no-any-return]
+        return choose(logits, draws, self._sampling)
+
+    def _written(self, token_ids: torch.Tensor, logprobs: torch.Tensor) -> Written:
+        """Copies of [steps, rows] that are on their way to the host."""
+        if not self._cuda:
+            return Written(lambda: (token_ids.numpy().astype(np.int32), logprobs.float().numpy()))
+        host_ids, host_logprobs = (
+            torch.empty(tensor.shape, dtype=dtype, pin_memory=True)
+            for tensor, dtype in ((token_ids, torch.int64), (logprobs, torch.float32))
+        )
+        host_ids.copy_(token_ids, non_blocking=True)
+        host_logprobs.copy_(logprobs, non_blocking=True)
+        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        copied.record()
+
+        def read() -> tuple[Ints, Floats]:
+            copied.synchronize()
+            return host_ids.numpy().astype(np.int32), host_logprobs.numpy()
+
+        return Written(read)
 
     def _read(self, token_ids: Ints, positions: Ints, tables: PoolPack, sites: Ints) -> torch.Tensor:
         """Logits at sites of a pack, [sites, vocab]; keys and values of the whole pack are in the pool then."""
-        size = self.padded_size(len(token_ids))
+        size = self.tokens_of_pack(len(token_ids))
         self._runner.counters.padding_tokens += size - len(token_ids)
         ids = self._padded(token_ids, size, fill=self._runner.pad_id)[None]
         at = self._padded(positions, size)[None]
@@ -143,7 +181,7 @@ class PooledForward(TreeForward):
 
         def forward() -> torch.Tensor:
             run = PoolPass(self.pool, slots, self._prefill_attention(tables))
-            with self._layers(), attention_from(self._runner.model, self._configs, run):
+            with self._layers(dynamic=self._any_size), attention_from(self._runner.model, self._configs, run):
                 return self._runner.logits_at(ids, torch.zeros_like(columns), columns, position_ids=at)
 
         return self._or_without_kernel(forward)
@@ -194,8 +232,8 @@ class PooledForward(TreeForward):
                 for _ in range(steps):
                     self._one_step(self._size)
                 self._runner.counters.padding_tokens += (self._size - rows) * steps
-                ids, logprobs = self._out_ids[:steps, :rows].cpu(), self._out_logprobs[:steps, :rows].cpu()
-                return Written(ids.numpy().astype(np.int32), logprobs.numpy())
+                # Copies: the next round writes to the same place.
+                return self._written(self._out_ids[:steps, :rows].clone(), self._out_logprobs[:steps, :rows].clone())
         except BaseException:
             self.forget_batch()  # some rows may have gone on and others not
             raise
@@ -277,10 +315,10 @@ class PooledForward(TreeForward):
         # Rows that go on to the end of a round may leave the model's window.
         at = positions if self._runner.window is None else positions.clamp(max=self._runner.window - 1)
         run = PoolPass(self.pool, slots, self._decode_attention(size))
-        with self._layers(dynamic=True), attention_from(self._runner.model, self._configs, run):
+        with self._layers(dynamic=self._any_size), attention_from(self._runner.model, self._configs, run):
             output = self._runner.forward(ids[None], position_ids=at[None], use_cache=False)
         draws = None if self._draws is None else self._draws[rows, positions]
-        chosen, logprobs = choose(output.logits[0], draws, self._sampling)
+        chosen, logprobs = self._choose(output.logits[0], draws)
         self._next.index_copy_(0, rows, chosen)
         self._out_ids[:, :size].index_copy_(0, self._step, chosen[None])
         self._out_logprobs[:, :size].index_copy_(0, self._step, logprobs[None])
@@ -324,7 +362,7 @@ class PooledForward(TreeForward):
         batch always the same."""
         if not self._cuda:
             return rows
-        return self._places if self._deterministic else min(self._places, max(SMALLEST_BATCH, _power_of_two(rows)))
+        return self._places if not self._any_size else min(self._places, max(SMALLEST_BATCH, _power_of_two(rows)))
 
     @property
     def _uses_graphs(self) -> bool:
@@ -389,6 +427,11 @@ class PooledForward(TreeForward):
 
     def _zeros(self, *shape: int, dtype: torch.dtype = torch.int32) -> torch.Tensor:
         return torch.zeros(*shape, dtype=dtype, device=self._runner.device)
+
+
+@cache
+def _compiled_choose() -> Any:
+    return torch.compile(choose, dynamic=True)
 
 
 def _refuse_before(needed: tuple[int, int], device: torch.device) -> None:

@@ -7,7 +7,7 @@ process ran can be taken from its journal and the rest goes on from there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -25,6 +25,7 @@ from evalsuite.types import EncodedPrompt
 
 Floats = npt.NDArray[np.float32]
 NO_SLOTS = np.empty(0, dtype=np.int32)
+_NOBODY = np.empty(0, dtype=np.int64)
 DEAD_SHARE = 8
 """A batch that is kept while rows finish is made anew when more than one in so many has."""
 
@@ -43,14 +44,27 @@ class Row:
     """[prompt + most new tokens - 1]: of each of its tokens; the last new one is never fed."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
 class Written:
-    """What rows wrote in a round."""
+    """What rows wrote in a round; asked for only when it is wanted, since the device may still be at it."""
 
-    token_ids: Ints
-    """[steps, rows], in the order of the round's rows. A row that has ended goes on writing until the round is over."""
-    logprobs: Floats
-    """[steps, rows], nats."""
+    def __init__(self, arrays: Callable[[], tuple[Ints, Floats]]) -> None:
+        self._arrays = arrays
+        self._known: tuple[Ints, Floats] | None = None
+
+    @property
+    def token_ids(self) -> Ints:
+        """[steps, rows], in the order of the round's rows. A row that has ended goes on until the round is over."""
+        return self._read()[0]
+
+    @property
+    def logprobs(self) -> Floats:
+        """[steps, rows], nats."""
+        return self._read()[1]
+
+    def _read(self) -> tuple[Ints, Floats]:
+        if self._known is None:
+            self._known = self._arrays()
+        return self._known
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -152,7 +166,10 @@ def _tokens_of(requests: Sequence[EncodedPrompt]) -> int:
 
 
 class Schedule:
-    """Rounds one after the other: `next_round`, then `take` with what was written, or `smaller` if it did not fit.
+    """Rounds one after the other: `next_round`, then `done`, or `smaller` if it did not fit into memory.
+
+    What was written in packs of prompts is looked at when there is no room for another, so that the device has the next
+    one when it is done with this. Then, and after each step, `ended` has the answers that are whole.
 
     Raises:
         RequestError: one request has more tokens than the pool has slots.
@@ -186,6 +203,10 @@ class Schedule:
         self._logprobs: Floats = np.zeros((limits.rows, most_new), dtype=np.float32)
         self.written: Ints = np.zeros(limits.rows, dtype=np.int32)
         self._limit: Ints = np.zeros(limits.rows, dtype=np.int32)
+        self._stops = list(dict.fromkeys(request.stop for request in requests))
+        """All lists of stop strings that there are."""
+        self._stop_at: Ints = np.zeros(limits.rows, dtype=np.int32)
+        """By place: which of these."""
         self._free_places = list(range(limits.rows - 1, -1, -1))
         self.running: dict[int, Row] = {}
         """By place, in the order of admission."""
@@ -195,7 +216,9 @@ class Schedule:
         self.carried: tuple[Ints, Ints] = (NO_SLOTS, NO_SLOTS)
         """Slots and tokens that the next pack goes on from."""
         self.wasted = 0
-        """Of the round taken last: tokens that rows wrote after they had ended."""
+        """Tokens that rows wrote after they had ended."""
+        self._unread: list[tuple[PrefillRound, Written]] = []
+        self._ended: list[Finished] = []
         self._plan_anew(limits.token_budget)
 
     def __iter__(self) -> Iterator[Round]:
@@ -205,9 +228,12 @@ class Schedule:
     def next_round(self) -> Round | None:
         """A pack as soon as there is room for it, else a step of all that are at it; None when all is done."""
         pack = self._plan.peek()
+        if pack is not None and not self._fits(pack):
+            self._look()  # some may have ended by their first token
         if pack is not None and self._fits(pack):
             self._plan.ahead = None
             return self._admit(pack)
+        self._look()
         if self.running:
             return self._decode()
         if pack is not None:
@@ -218,28 +244,41 @@ class Schedule:
         """Plan the next pack, for when there is time: it is planned when it is wanted otherwise."""
         self._plan.peek()
 
-    def take(self, round_: Round, written: Written) -> list[Finished]:
-        """Note what the rows of a round wrote; returns the answers that it ended."""
-        if isinstance(round_, PrefillRound):
-            rows: tuple[Row, ...] = round_.admitted
-            for row in rows:
-                del self._waiting[row.number]
-                self.running[row.place] = row
-            self.slots.release(round_.tables.own)
-            self.slots.release(self.carried[0])
-            before = np.concatenate([self.carried[1], round_.pack.tokens])
-            self.carried = round_.carry_slots, before[round_.pack.carry + round_.pack.carried]
-            self._batch = ()
-        else:
-            rows = round_.batch
+    def done(self, round_: Round, written: Written) -> None:
+        """Note that a round has been run, and what its rows wrote."""
+        if isinstance(round_, DecodeRound):
+            self._take(round_.batch, written)
+            return
+        for row in round_.admitted:
+            del self._waiting[row.number]
+            self.running[row.place] = row
+        self.slots.release(round_.tables.own)
+        self.slots.release(self.carried[0])
+        before = np.concatenate([self.carried[1], round_.pack.tokens])
+        self.carried = round_.carry_slots, before[round_.pack.carry + round_.pack.carried]
+        self._batch = ()
+        self._unread.append((round_, written))
+
+    def ended(self) -> list[Finished]:
+        """Answers that are whole and were not handed out yet."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def _look(self) -> None:
+        """Read what prompts wrote as their first tokens."""
+        unread, self._unread = self._unread, []
+        for round_, written in unread:
+            self._take(round_.admitted, written)
+
+    def _take(self, rows: tuple[Row, ...], written: Written) -> None:
         places = np.array([row.place for row in rows], dtype=np.int64)
         at_it = np.array([row.place in self.running for row in rows], dtype=np.bool_)
-        self.wasted = written.token_ids.size
+        self.wasted += written.token_ids.size
         for token_ids, logprobs in zip(written.token_ids, written.logprobs, strict=True):
             self.wasted -= int(at_it.sum())
             at_it[at_it] = ~self._write(places[at_it], token_ids[at_it], logprobs[at_it])
         ended = [row for row, still in zip(rows, at_it.tolist(), strict=True) if not still]
-        return [self._finish(row) for row in ended if row.place in self.running]
+        self._ended += [self._finish(row) for row in ended if row.place in self.running]
 
     def smaller(self, round_: Round) -> list[Round]:
         """Take back a round that did not fit into memory. Rounds that do are still to come, so none is returned.
@@ -341,6 +380,7 @@ class Schedule:
             place = self._free_places.pop()
             self.written[place] = 0
             self._limit[place] = self.requests[number].max_new_tokens
+            self._stop_at[place] = self._stops.index(self.requests[number].stop)
             slots = np.concatenate([prompt, new])
             admitted.append(Row(number=number, place=place, prompt=len(prompt), slots=slots))
         carry_slots = slots_of(pack.carry)
@@ -381,13 +421,11 @@ class Schedule:
         self._logprobs[places, at] = logprobs
         self.written[places] = at + 1
         ended: npt.NDArray[np.bool_] = np.isin(token_ids, self._eos_ids) | (at + 1 >= self._limit[places])
-        for i in np.flatnonzero(~ended & self._watcher.may_stop(token_ids, self._stops_at(places))).tolist():
-            row = self.tokens[places[i], : at[i] + 1].tolist()
-            ended[i] = self._watcher.stops(row, self.requests[self.running[int(places[i])].number].stop)
+        for kind, stop in enumerate(self._stops):
+            of_kind = np.flatnonzero(~ended & (self._stop_at[places] == kind)) if stop else _NOBODY
+            for i in of_kind[self._watcher.may_stop(token_ids[of_kind], stop)].tolist():
+                ended[i] = self._watcher.stops(self.tokens[places[i], : at[i] + 1].tolist(), stop)
         return ended
-
-    def _stops_at(self, places: npt.NDArray[np.int64]) -> Sequence[tuple[str, ...]]:
-        return [self.requests[self.running[place].number].stop for place in places.tolist()]
 
     def _finish(self, row: Row) -> Finished:
         del self.running[row.place]

@@ -124,10 +124,12 @@ class _Work:
         ):
             assert self._round is not None
             self._taken += 1
-            finished = self.schedule.take(self._round, written)
-            self.runner.counters.padding_tokens += self.schedule.wasted
-            for done in finished:
-                yield done.number, done.token_ids, done.logprobs
+            self.schedule.done(self._round, written)
+            for ended in self.schedule.ended():
+                yield ended.number, ended.token_ids, ended.logprobs
+        for ended in self.schedule.ended():
+            yield ended.number, ended.token_ids, ended.logprobs
+        self.runner.counters.padding_tokens += self.schedule.wasted
 
     def _rounds(self) -> Iterator[Round]:
         while (round_ := self.schedule.next_round()) is not None:

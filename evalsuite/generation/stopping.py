@@ -21,6 +21,9 @@ def cut_at_stop(text: str, stop: Sequence[str]) -> tuple[str, bool]:
     return (text[: min(found)], True) if found else (text, False)
 
 
+_UNKNOWN = -1
+
+
 class StopWatcher:
     """Tells for single rows whether their last token completed a stop string.
 
@@ -31,22 +34,24 @@ class StopWatcher:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self._may: dict[tuple[str, ...], dict[int, bool]] = {}
-        """By stop strings, then by token."""
+        self._may: dict[tuple[str, ...], npt.NDArray[np.int8]] = {}
+        """By stop strings: for each token id whether it can complete one (1), cannot (0), or has not been seen."""
 
     def stops(self, token_ids: Sequence[int], stop: Sequence[str]) -> bool:
         """Whether the text of `token_ids` holds a stop string, given that it did not before its last token."""
-        if not token_ids or not self._may_complete(token_ids[-1], tuple(stop)):
+        last = np.array(token_ids[-1:], dtype=np.int32)
+        if not stop or not self.may_stop(last, tuple(stop)).any():
             return False
         return cut_at_stop(decode(self._tokenizer, token_ids), stop)[1]
 
-    def may_stop(self, token_ids: npt.NDArray[np.int32], stops: Sequence[tuple[str, ...]]) -> npt.NDArray[np.bool_]:
-        """[rows]: whether each row's new token can have completed one of its stop strings."""
-        return np.array([self._may_complete(i, stop) for i, stop in zip(token_ids.tolist(), stops, strict=True)], bool)
-
-    def _may_complete(self, token_id: int, stop: tuple[str, ...]) -> bool:
-        known = self._may.setdefault(stop, {})
-        if token_id not in known:
+    def may_stop(self, token_ids: npt.NDArray[np.int32], stop: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+        """[rows]: whether each row's new token can have completed a stop string."""
+        known = self._may.get(stop, np.full(0, _UNKNOWN, dtype=np.int8))
+        if len(token_ids) and len(known) <= (highest := int(token_ids.max())):
+            known = np.concatenate([known, np.full(highest + 1, _UNKNOWN, dtype=np.int8)])
+        self._may[stop] = known
+        for token_id in np.unique(token_ids[known[token_ids] == _UNKNOWN]).tolist():
             text = decode(self._tokenizer, [token_id])
-            known[token_id] = bool(stop) and ("\ufffd" in text or any(s[-1] in text for s in stop))
-        return known[token_id]
+            known[token_id] = "\ufffd" in text or any(s[-1] in text for s in stop)
+        may: npt.NDArray[np.bool_] = known[token_ids] == 1
+        return may

@@ -69,10 +69,9 @@ def decode(value: Sequence[Any]) -> Any:
                 filtered=reach[1] if reach else True,
             )
         case ["w", steps, tokens, logprobs]:
-            return Written(
-                token_ids=np.array(tokens, dtype=np.int32).reshape(steps, -1),
-                logprobs=np.array(unpack_floats(logprobs), dtype=np.float32).reshape(steps, -1),
-            )
+            ids = np.array(tokens, dtype=np.int32).reshape(steps, -1)
+            floats = np.array(unpack_floats(logprobs), dtype=np.float32).reshape(steps, -1)
+            return Written(lambda: (ids, floats))
         case ["d", pairs]:
             return {choice: float(logprob) for choice, logprob in pairs}
         case ["n", number, pairs]:

@@ -104,7 +104,7 @@ def stopped_a_token_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stop string is noticed when the token after it is there."""
     real = StopWatcher.stops
     monkeypatch.setattr(StopWatcher, "stops", lambda self, ids, stop: real(self, ids[:-1], stop))
-    monkeypatch.setattr(StopWatcher, "may_stop", lambda self, ids, stops: np.ones(len(ids), dtype=np.bool_))
+    monkeypatch.setattr(StopWatcher, "may_stop", lambda self, ids, stop: np.ones(len(ids), dtype=np.bool_))
 
 
 FAULTS: list[tuple[Plant, tuple[str, ...]]] = [

@@ -22,6 +22,7 @@ from evalsuite.generation._schedule import (
     tokens_at_once,
 )
 from evalsuite.generation.stopping import StopWatcher
+from evalsuite.planning.packs import Ints
 from evalsuite.planning.prefix_tree import tree_size
 from evalsuite.types import EncodedPrompt
 from tests.tiny import tiny_tokenizer
@@ -44,6 +45,10 @@ def requests(draw: st.DrawFn) -> list[EncodedPrompt]:
 def next_token(sequence: Sequence[int]) -> int:
     """A model: any function of all that came before."""
     return hash(tuple(sequence)) % (VOCAB - 1) + 1
+
+
+def written(ids: Ints) -> Written:
+    return Written(lambda: (ids, np.zeros(ids.shape, dtype=np.float32)))
 
 
 def answer(request: EncodedPrompt) -> list[int]:
@@ -78,7 +83,7 @@ class Machine:
                 fed.append(next_token(fed))
                 ids[step, column] = fed[-1]
         self.steps += round_.steps
-        return Written(ids, np.zeros(ids.shape, dtype=np.float32))
+        return written(ids)
 
     def prefill(self, round_: PrefillRound) -> Written:
         tables = round_.tables
@@ -97,7 +102,7 @@ class Machine:
             assert tuple(sequence) == self.schedule.requests[row.number].prompt_ids
             assert round_.pack.positions[round_.pack.sites[site]] == row.prompt - 1
             first.append(next_token(sequence))
-        return Written(np.array([first], dtype=np.int32), np.zeros((1, len(first)), dtype=np.float32))
+        return written(np.array([first], dtype=np.int32))
 
 
 def schedule(batch: Sequence[EncodedPrompt], *, slots: int | None = None, **limits: Any) -> Schedule:
@@ -118,10 +123,16 @@ def played(machine: Machine, refused: Iterator[bool] | None = None) -> dict[int,
     while (round_ := next(rounds, None)) is not None:
         if refused is not None and next(refused, False) and machine.schedule.smaller(round_) == []:
             continue
-        for done in machine.schedule.take(round_, machine.run(round_)):
-            assert done.number not in finished
-            finished[done.number] = done
+        machine.schedule.done(round_, machine.run(round_))
+        collect(machine.schedule, finished)
+    collect(machine.schedule, finished)
     return finished
+
+
+def collect(plan: Schedule, finished: dict[int, Finished]) -> None:
+    for done in plan.ended():
+        assert done.number not in finished
+        finished[done.number] = done
 
 
 @given(
@@ -171,7 +182,7 @@ def test_a_row_that_ends_gives_its_place_to_the_next_prompt() -> None:
     machine = Machine(plan)
     most = 0
     for round_ in plan:
-        plan.take(round_, machine.run(round_))
+        plan.done(round_, machine.run(round_))
         most = max(most, len(plan.running))
     assert most == 4
 
@@ -185,14 +196,13 @@ def test_a_batch_is_kept_while_few_of_it_have_ended_and_what_they_write_is_waste
         watcher=StopWatcher(TOKENIZER),
     )
     machine = Machine(plan)
-    made, wasted = set(), 0
+    made = set()
     for round_ in plan:
-        plan.take(round_, machine.run(round_))
-        wasted += plan.wasted
+        plan.done(round_, machine.run(round_))
         if isinstance(round_, DecodeRound):
             made.add(round_.made)
     assert len(made) == 1
-    assert wasted == 11 - 1  # one row of 17 goes on to the others' end
+    assert plan.wasted == 11 - 1  # one row of 17 goes on to the others' end
 
 
 def test_a_request_that_cannot_fit_is_named_by_its_size() -> None:

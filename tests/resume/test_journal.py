@@ -63,10 +63,9 @@ rows = st.dictionaries(st.integers(0, 9), floats)
 
 
 def test_what_rows_wrote_comes_back_as_it_was():
-    written = Written(
-        token_ids=np.array([[5, 6, 7], [8, 9, 10]], dtype=np.int32),
-        logprobs=np.array([[-0.1, -2.5, -1e-9], [0.0, -30.0, -3.3]], dtype=np.float32),
-    )
+    ids = np.array([[5, 6, 7], [8, 9, 10]], dtype=np.int32)
+    floats = np.array([[-0.1, -2.5, -1e-9], [0.0, -30.0, -3.3]], dtype=np.float32)
+    written = Written(lambda: (ids, floats))
     again = decode(encode(written))
     assert (again.token_ids == written.token_ids).all() and again.token_ids.dtype == np.int32
     assert (again.logprobs == written.logprobs).all() and again.logprobs.dtype == np.float32
