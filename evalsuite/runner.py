@@ -155,6 +155,7 @@ class ModelRunner:
         tokens: Callable[[Batch], int],
         *,
         split: Callable[[Batch], Sequence[Batch]] | None = None,
+        bounds_later: bool = True,
         ahead: int = 0,
         drop_compiled: Callable[[str], bool] | None = None,
     ) -> Iterator[Result]:
@@ -168,6 +169,7 @@ class ModelRunner:
             tokens: size of a batch in tokens, padding included.
             split: a batch in smaller ones, or as one where it cannot be split; halves of a sequence by default. None
                 at all where `batches` will bring them.
+            bounds_later: whether a batch that ran out of memory bounds all later ones; False where `split` sees to it.
             ahead: results are drawn so many batches late, so that a `compute` which returns before the device is
                 done keeps it busy.
             drop_compiled: called with the reason when something compiled has failed, before the model's own compiled
@@ -179,10 +181,10 @@ class ModelRunner:
         divide: Callable[[Any], Sequence[Any]] = split or _halves
         source, queue = iter(batches), deque[Batch]()
         under_way: deque[tuple[Batch, Iterable[Result], WorkCounters | None]] = deque()
-        if self.journal is not None:
+        if self.journal is not None and bounds_later:
             self.tokens_that_fit = self.journal.begin(self.tokens_that_fit)
         while (batch := queue.popleft() if queue else next(source, None)) is not None:
-            if self.tokens_that_fit is not None and tokens(batch) > self.tokens_that_fit:
+            if bounds_later and self.tokens_that_fit is not None and tokens(batch) > self.tokens_that_fit:
                 parts = divide(batch)
                 if len(parts) != 1:
                     queue.extendleft(reversed(parts))
@@ -211,7 +213,8 @@ class ModelRunner:
                 self.counters.add(own)
             # Outside the handler, where the traceback no longer holds the tensors of the failed batch.
             if failure is not None:
-                queue.extendleft(reversed(self._split_after(failure, batch, tokens(batch), divide)))
+                parts = self._split_after(failure, batch, tokens(batch), divide, bounds_later)
+                queue.extendleft(reversed(parts))
                 if self.journal is not None and kept is None:
                     self.journal.keep(batch, KeptBatch(results=(), counters=own, failure=failure))
                 continue
@@ -259,7 +262,7 @@ class ModelRunner:
         self.counters.logit_rows += output.logits.shape[:-1].numel()
 
     def _split_after(
-        self, failure: str, batch: Batch, tokens: int, divide: Callable[[Any], Sequence[Any]]
+        self, failure: str, batch: Batch, tokens: int, divide: Callable[[Any], Sequence[Any]], bounds_later: bool
     ) -> Sequence[Any]:
         """The parts of a batch that ran out of memory."""
         if self.device.type == "cuda":
@@ -270,9 +273,10 @@ class ModelRunner:
                 f"out of memory on a single request of {tokens} tokens ({failure}); "
                 "use a smaller model or dtype, a shorter prompt, or a device with more memory"
             )
-        self.tokens_that_fit = tokens // 2
+        if bounds_later:
+            self.tokens_that_fit = tokens // 2
         if not any(fallback.what == "batch" for fallback in self.fallbacks):
-            asked, got = f"{tokens} tokens", f"halved, to at most {self.tokens_that_fit} tokens"
+            asked, got = f"{tokens} tokens", f"halved, to at most {tokens // 2} tokens"
             self.step_down(Fallback(what="batch", asked=asked, got=got, reason=f"out of memory: {failure}"))
         return parts
 
@@ -311,7 +315,6 @@ def model_shape(model: Any) -> ModelShape:
     return ModelShape(
         query_width=sum(query for query, _ in widths),
         kv_width=sum(kv for _, kv in widths),
-        kv_heads=sum(_kv_heads(layer) for layer in _layer_configs(config)),
         hidden=config.hidden_size,
         vocab=config.vocab_size,
         body_parameters=sum(p.numel() for p in model.parameters()) - sum(w.numel() for w in embeddings.values()),
@@ -330,11 +333,7 @@ def _attention_widths(config: Any) -> tuple[int, int]:
     """Query heads and key heads of one layer, each times the dimension of a head."""
     heads = config.num_attention_heads
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
-    return heads * head_dim, _kv_heads(config) * head_dim
-
-
-def _kv_heads(config: Any) -> int:
-    return int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
+    return heads * head_dim, (getattr(config, "num_key_value_heads", None) or heads) * head_dim
 
 
 def _halves(batch: Sequence[Item]) -> list[Sequence[Item]]:

@@ -7,7 +7,8 @@ writes there. Its content is always finite, and no sequence has it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -90,21 +91,33 @@ class DecodeTables:
     """[1], int32."""
 
 
+@dataclass(frozen=True, slots=True)
+class LayerShape:
+    """What a layer hands over for a token."""
+
+    heads: int
+    """Key heads."""
+    dim: int
+    value_dim: int
+    dtype: torch.dtype
+
+
 class KeyValuePool:
-    """The tensors of a pool, made layer by layer as a model first calls for them.
+    """The tensors of a pool, one pair a layer.
 
     Args:
         slots: how many tokens it holds, the scratch included.
+        shapes: of the layers, in the order in which they attend.
         kept_as: "auto" for the dtype that they come in, or "int8" or "fp8": 8 bits, and a scale for each token and
             head, so that the largest number of a head takes the whole range.
     """
 
-    def __init__(self, slots: int, *, kept_as: str = "auto") -> None:
+    def __init__(
+        self, slots: int, shapes: Sequence[LayerShape], *, device: torch.device, kept_as: str = "auto"
+    ) -> None:
         self.slots = slots
         self.kept_as = kept_as
-        self.layers: list[PoolLayer] = []
-        self.did_not_fit = False
-        """Whether a layer could not be made."""
+        self.layers = [_new_layer(slots, shape, device, kept_as) for shape in shapes]
 
     @property
     def bytes(self) -> int:
@@ -113,35 +126,51 @@ class KeyValuePool:
 
     def write(self, layer: int, slots: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> PoolLayer:
         """Keep keys and values [kv heads, tokens, dim] of one layer at `slots` [tokens], int64; returns the layer."""
-        if layer == len(self.layers):
-            try:
-                self.layers.append(self._new_layer(key, value))
-            except Exception:
-                self.did_not_fit = True
-                raise
         kept = self.layers[layer]
         _write(kept.keys, kept.key_scales, slots, key.transpose(0, 1), self.kept_as)
         _write(kept.values, kept.value_scales, slots, value.transpose(0, 1), self.kept_as)
         return kept
 
-    def _new_layer(self, key: torch.Tensor, value: torch.Tensor) -> PoolLayer:
-        scaled = self.kept_as in _QUANTISED
-        heads = key.shape[0]
-        scales = [key.new_zeros(self.slots, heads, dtype=torch.float32) if scaled else None for _ in range(2)]
-        dtype = _QUANTISED[self.kept_as][0] if scaled else key.dtype
-        # Zeros, not whatever stood there: a key that is masked is still multiplied by 0.
-        keys, values = (torch.zeros(self.slots, heads, x.shape[-1], dtype=dtype, device=x.device) for x in (key, value))
-        return PoolLayer(keys, values, *scales)
+
+def _new_layer(slots: int, shape: LayerShape, device: torch.device, kept_as: str) -> PoolLayer:
+    scaled = kept_as in _QUANTISED
+    dtype = _QUANTISED[kept_as][0] if scaled else shape.dtype
+
+    # Zeros, not whatever stood there: a key that is masked is still multiplied by 0.
+    def zeros(*last: int, dtype: torch.dtype) -> torch.Tensor:
+        return torch.zeros(slots, shape.heads, *last, dtype=dtype, device=device)
+
+    return PoolLayer(
+        keys=zeros(shape.dim, dtype=dtype),
+        values=zeros(shape.value_dim, dtype=dtype),
+        key_scales=zeros(dtype=torch.float32) if scaled else None,
+        value_scales=zeros(dtype=torch.float32) if scaled else None,
+    )
 
 
-def bytes_per_token(kv_width: int, bytes_per_value: int, *, kept_as: str, heads: int) -> int:
-    """Of keys and values of one token in all layers.
+@dataclass(slots=True)
+class ShapeProbe:
+    """A forward that finds out what the layers hand over, and attends to nothing."""
 
-    Args:
-        kv_width: numbers of a token's keys, all heads and layers together.
-        heads: kv heads, all layers together.
-    """
-    return 2 * kv_width * bytes_per_value if kept_as == "auto" else 2 * (kv_width + 4 * heads)
+    shapes: list[LayerShape] = field(default_factory=list)
+    layers: int = 0
+    windows: int = 0
+
+    def run_layer(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, softcap: float, window: int
+    ) -> torch.Tensor:
+        self.layers += 1
+        self.windows += window > 0
+        self.shapes.append(LayerShape(key.shape[0], key.shape[-1], value.shape[-1], key.dtype))
+        return query.new_zeros(query.shape[1], query.shape[0], value.shape[-1])
+
+
+def bytes_per_token(shapes: Sequence[LayerShape], *, kept_as: str) -> int:
+    """Of keys and values of one token in all layers."""
+    numbers = sum(shape.heads * (shape.dim + shape.value_dim) for shape in shapes)
+    if kept_as in _QUANTISED:
+        return numbers + sum(2 * 4 * shape.heads for shape in shapes)
+    return sum(shape.heads * (shape.dim + shape.value_dim) * shape.dtype.itemsize for shape in shapes)
 
 
 def _write(

@@ -2,8 +2,8 @@
 
 On CUDA a step is captured once for each size of batch as a CUDA graph and then replayed: a step has a thousand kernels,
 which take longer to launch one by one than to run. All that changes from step to step stands in tensors that keep their
-addresses; a row that ends in the midst of a round goes on writing, to slots of its own or to the scratch, and nobody
-reads it. Elsewhere a step is a plain forward over the rows that are at it.
+addresses; a row that has ended goes on writing until its batch is made anew, at last to the scratch, and nobody reads
+it. Elsewhere a step is a plain forward over the rows that are at it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,21 @@ import numpy as np
 import torch
 
 from evalsuite.attention.interface import attention_from
-from evalsuite.attention.pool import SCRATCH, DecodeTables, KeyValuePool, PoolAttend, PoolPack, PoolPass
+from evalsuite.attention.pool import (
+    SCRATCH,
+    DecodeTables,
+    KeyValuePool,
+    LayerShape,
+    PoolAttend,
+    PoolPack,
+    PoolPass,
+    ShapeProbe,
+)
 from evalsuite.attention.pooled_plain import plain_decode, plain_prefill
 from evalsuite.errors import ConfigError, first_line
 from evalsuite.generation._schedule import DecodeRound, Floats, PrefillRound, Row, Schedule, Written
 from evalsuite.generation.sampling import choose, sampling_of, uniforms
+from evalsuite.loading.fusing import quiet_compilation
 from evalsuite.measure.counters import WorkCounters
 from evalsuite.planning.chunks import decode_items
 from evalsuite.planning.packs import Branch, Ints, packs
@@ -34,6 +44,8 @@ if TYPE_CHECKING:
 
 STEPS = 4
 """Steps of a round on CUDA: the host looks at what was written, and the device waits for it, once in so many."""
+STEPS_ON_CPU = 1
+"""There the host is the device, and a row that has ended need not go on."""
 SMALLEST_BATCH = 8
 PACK_STEP = 256
 """Matrix units take rows by the hundred: a few more cost nothing, and kernels are chosen for round numbers."""
@@ -54,17 +66,17 @@ class PooledForward(TreeForward):
         if runner.options.kv_cache_dtype == "fp8" and self._cuda:
             _refuse_before(FP8_CAPABILITY, runner.device)
         self._or_without_kernel(self._import_kernel)
-        self._any_size = not self._deterministic
-        """Whether packs and batches may be as long as what they hold."""
         self._rows = rows
         self._sampling = sampling_of(runner.options)
         self._seed = runner.options.sampling_seed
-        self.steps = STEPS if self._cuda else 1
-        # A row that goes on to the end of a round after its last token has positions, and no slots but the scratch.
-        self._width = width + self.steps
+        self.steps = STEPS if self._cuda else STEPS_ON_CPU
+        # A row that goes on after its last token comes to two positions that hold the scratch, and stays there.
+        self._width = width + 2
         self._places = max(SMALLEST_BATCH, _power_of_two(rows)) if self._cuda else rows
         """Most places in a batch, the dummies' included."""
         self._tables = self._new_tables()
+        self._most_keys = self._zeros(rows + 1) + 1
+        """By row: how many keys it ever sees, those of the scratch after its last token included; 1 for the dummy."""
         self._next = self._zeros(rows + 1, dtype=torch.int64)
         """By row: the token to feed."""
         self._draws = self._zeros(rows + 1, self._width, dtype=torch.float32) if self._sampling else None
@@ -74,17 +86,19 @@ class PooledForward(TreeForward):
         self._step = self._zeros(1, dtype=torch.int64)
         self._host_slots = np.zeros((rows + 1, self._width), dtype=np.int32)
         """The device's tables, of which the host makes its plans."""
-        self._known: dict[int, Row] = {}
+        self._sent: dict[int, Row] = {}
         """By place: whose tables the device has."""
         self._composed = -1
         """Which of the schedule's batches the device has."""
         self._size = 0
         """Places in it."""
-        self.pool = KeyValuePool(0)
+        self.layer_shapes = self._probe()
+        self.pool = KeyValuePool(0, (), device=runner.device)
         self._space: DecodeWorkspace | None = None
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         """By places of the batch."""
         self._graph_memory: Any = None
+        self._side_stream: torch.cuda.Stream | None = None
         self._graphs_failed = False
 
     def tokens(self, round_: PrefillRound | DecodeRound) -> int:
@@ -93,21 +107,27 @@ class PooledForward(TreeForward):
             return self.tokens_of_pack(round_.pack.used)
         return self._size_for(len(round_.batch))
 
+    @property
+    def least_pack(self) -> int:
+        """Tokens that a pack is computed as at least."""
+        return PACK_STEP if self._cuda else 1
+
     def tokens_of_pack(self, used: int) -> int:
         """Tokens that a pack is computed as: on CUDA a multiple of `PACK_STEP`, or always the whole budget where
         results must not depend on it."""
-        if not self._any_size or not self._cuda:
+        if self._deterministic or not self._cuda:
             return self.padded_size(used)
         return -(-used // PACK_STEP) * PACK_STEP
 
     def has_room_for(self, *, rows: int, width: int, slots: int) -> bool:
         """Whether it can run a schedule with so many, with the pool that it has."""
-        return rows <= self._rows and width + self.steps <= self._width and slots <= self.pool.slots
+        return rows <= self._rows and width + 2 <= self._width and slots <= self.pool.slots
 
     def start(self, pool: KeyValuePool) -> None:
         """Keep keys and values in `pool`, which is empty."""
         self.pool = pool
         self._graphs.clear()  # which read another one
+        self._graph_memory = None
 
     def activation_bytes(self) -> int:
         """What a pack's or a step's intermediate numbers take at most, roughly and rather too much."""
@@ -115,8 +135,10 @@ class PooledForward(TreeForward):
         layers, inner = config.num_hidden_layers, getattr(config, "intermediate_size", None) or 4 * shape.hidden
         of_a_layer = (shape.query_width + 2 * shape.kv_width) // layers
         of_a_token = shape.bytes_per_value * (8 * shape.hidden + 4 * inner + 4 * of_a_layer)
-        # Logits in their own dtype, in fp32, and their log-softmax.
-        read = max(self.max_sites or 0, self._places) * shape.vocab * (shape.bytes_per_value + 8)
+        options = self._runner.options
+        # Logits in their own dtype, in fp32, and their log-softmax; to draw, integer weights, and for top-p a sort.
+        of_a_logit = shape.bytes_per_value + (8 if self._sampling is None else 48 if options.top_p < 1 else 24)
+        read = max(self.max_sites or 0, self._places) * shape.vocab * of_a_logit
         return int(max(self.token_budget, self._places) * of_a_token + read + self._workspace_bytes())
 
     def _workspace_bytes(self) -> int:
@@ -124,15 +146,36 @@ class PooledForward(TreeForward):
             return 0
         from evalsuite.attention.pooled_fused import workspace_bytes
 
-        config = self._runner.model.config.get_text_config()
-        heads = config.num_attention_heads
-        value_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
-        return workspace_bytes(batch=self._places, width=self._width, heads=heads, value_dim=value_dim)
+        heads = self._runner.model.config.get_text_config().num_attention_heads
+        return workspace_bytes(batch=self._places, width=self._width, heads=heads, value_dim=self._value_dim)
+
+    @property
+    def _value_dim(self) -> int:
+        return max(shape.value_dim for shape in self.layer_shapes)
+
+    def _probe(self) -> list[LayerShape]:
+        """What the model's layers hand over, by a forward of one token."""
+        counters, self._runner.counters = self._runner.counters, WorkCounters()
+        probe, token = ShapeProbe(), torch.zeros((1, 1), dtype=torch.int64, device=self._runner.device)
+        try:
+            with (
+                torch.compiler.set_stance("force_eager"),  # whatever is compiled is so for other shapes
+                torch.inference_mode(),
+                attention_from(self._runner.model, self._configs, probe),
+            ):
+                self._runner.forward(token, position_ids=token, use_cache=False)
+        finally:
+            self._runner.counters = counters
+        return probe.shapes
 
     # ---- prompts
 
     def prefill(self, round_: PrefillRound, schedule: Schedule) -> Written:
         """Read a pack of prompts; each of its rows writes its first token."""
+        if not round_.admitted:  # all of it is the beginning of a longer prompt
+            with self._on_device():
+                self._read(round_.pack.tokens, round_.pack.positions, round_.tables, round_.pack.sites)
+            return Written(lambda: (np.zeros((1, 0), dtype=np.int32), np.zeros((1, 0), dtype=np.float32)))
         draws = None
         if self._sampling is not None:
             first = [self._draws_of(schedule.requests[row.number], 1)[0] for row in round_.admitted]
@@ -148,13 +191,18 @@ class PooledForward(TreeForward):
     def _choose(self, logits: torch.Tensor, draws: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """As `choose`; on CUDA in one go over the logits where it need not be the same bits for any number of rows."""
         if self._fused_layers and not self._deterministic and self._sampling is None:
-            return _compiled_choose()(logits, None, None)  # type: ignore[no-any-return]
+            with quiet_compilation():
+                return _compiled_choose()(logits, None, None)  # type: ignore[no-any-return]
+        if self._deterministic and logits.shape[-1] % 4:
+            # Reductions read four numbers at a time, from wherever a row's first aligned one stands.
+            logits = torch.nn.functional.pad(logits, (0, -logits.shape[-1] % 4), value=float("-inf"))
         return choose(logits, draws, self._sampling)
 
     def _written(self, token_ids: torch.Tensor, logprobs: torch.Tensor) -> Written:
         """Copies of [steps, rows] that are on their way to the host."""
         if not self._cuda:
-            return Written(lambda: (token_ids.numpy().astype(np.int32), logprobs.float().numpy()))
+            ids, floats = token_ids.numpy().astype(np.int32), logprobs.float().numpy().copy()
+            return Written(lambda: (ids, floats))
         host_ids, host_logprobs = (
             torch.empty(tensor.shape, dtype=dtype, pin_memory=True)
             for tensor, dtype in ((token_ids, torch.int64), (logprobs, torch.float32))
@@ -181,7 +229,7 @@ class PooledForward(TreeForward):
 
         def forward() -> torch.Tensor:
             run = PoolPass(self.pool, slots, self._prefill_attention(tables))
-            with self._layers(dynamic=self._any_size), attention_from(self._runner.model, self._configs, run):
+            with self._layers(dynamic=not self._deterministic), attention_from(self._runner.model, self._configs, run):
                 return self._runner.logits_at(ids, torch.zeros_like(columns), columns, position_ids=at)
 
         return self._or_without_kernel(forward)
@@ -203,7 +251,7 @@ class PooledForward(TreeForward):
         before = np.empty(0, dtype=np.int32)
         try:
             with self._on_device():
-                for pack in packs(branches, token_budget=self.token_budget, max_sites=self.max_sites):
+                for pack in packs(branches, token_budget=schedule.pack_budget, max_sites=self.max_sites):
                     everywhere = np.concatenate([before, pack.tokens])
                     tables = PoolPack(
                         starts=pack.starts,
@@ -225,15 +273,14 @@ class PooledForward(TreeForward):
         """The round's steps for its batch."""
         try:
             with self._on_device():
-                if round_.made != self._composed:
+                if round_.batch_number != self._composed:
                     self._compose(round_, schedule)
                 rows, steps = len(round_.batch), round_.steps
                 self._step.zero_()
                 for _ in range(steps):
                     self._one_step(self._size)
                 self._runner.counters.padding_tokens += (self._size - rows) * steps
-                # Copies: the next round writes to the same place.
-                return self._written(self._out_ids[:steps, :rows].clone(), self._out_logprobs[:steps, :rows].clone())
+                return self._written(self._out_ids[:steps, :rows], self._out_logprobs[:steps, :rows])
         except BaseException:
             self.forget_batch()  # some rows may have gone on and others not
             raise
@@ -241,7 +288,7 @@ class PooledForward(TreeForward):
     def forget_batch(self) -> None:
         """Make the next round's batch anew, state and all."""
         self._composed = -1
-        self._known.clear()
+        self._sent.clear()
 
     def _compose(self, round_: DecodeRound, schedule: Schedule) -> None:
         """Tell the device whom the next steps are for, and where they stand."""
@@ -252,9 +299,9 @@ class PooledForward(TreeForward):
         rows = np.array([row.place for row in batch], dtype=np.int64)
         places = np.full(size, self._rows, dtype=np.int64)
         places[: len(batch)] = rows
-        new = [row for row in batch if self._known.get(row.place) is not row]
+        new = [row for row in batch if self._sent.get(row.place) is not row]
         for row in new:
-            self._known[row.place] = row
+            self._sent[row.place] = row
             self._host_slots[row.place] = SCRATCH
             self._host_slots[row.place, : len(row.slots)] = row.slots
         if new:
@@ -263,21 +310,24 @@ class PooledForward(TreeForward):
             tables.slots.index_copy_(0, where, self._to_device(self._host_slots[at]))
             if self._draws is not None:
                 self._draws.index_copy_(0, where, self._to_device(self._fed_draws(new, schedule)))
+        most = np.array([len(row.slots) + 1 for row in batch], dtype=np.int32)
         fed = np.array([row.prompt for row in batch], dtype=np.int32) + schedule.written[rows] - 1
         last = schedule.tokens[rows, schedule.written[rows] - 1].astype(np.int64)
         where = self._to_device(rows)
         tables.lengths.index_copy_(0, where, self._to_device(fed))
+        self._most_keys.index_copy_(0, where, self._to_device(most))
         self._next.index_copy_(0, where, self._to_device(last))
         tables.active[:size].copy_(self._to_device(places))
         if self._fused_kernel:
             ends = np.zeros(size, dtype=np.int32)
-            # And what rows see that go on to the end of a round: there the scratch stands.
-            ends[: len(batch)] = [len(row.slots) + self.steps for row in batch]
-            items, members = decode_items(self._host_slots[places], ends, *self._item_shape)
+            ends[: len(batch)] = most
+            chunk, members_of_item = self._item_shape
+            lasts = self._host_slots[:, chunk - 1 :: chunk][places]
+            items, members = decode_items(lasts, ends, chunk, members_of_item)
             tables.items[: len(items)].copy_(self._to_device(items))
             tables.members[: len(members)].copy_(self._to_device(members))
             tables.item_count.copy_(self._to_device(np.array([len(items)], dtype=np.int32)))
-        self._composed, self._size = round_.made, size
+        self._composed, self._size = round_.batch_number, size
 
     def _fed_draws(self, rows: Sequence[Row], schedule: Schedule) -> np.ndarray[Any, Any]:
         """[rows, width]: at each position that is fed, the draw for the token after it."""
@@ -310,12 +360,11 @@ class PooledForward(TreeForward):
         positions = tables.lengths[rows].long()
         slots = tables.slots[rows, positions].long()
         ids = self._next[rows]
-        tables.lengths.index_copy_(0, rows, (positions + 1).int())
-        tables.lengths[-1:].fill_(1)
+        tables.lengths.index_copy_(0, rows, torch.minimum(positions.int() + 1, self._most_keys[rows]))
         # Rows that go on to the end of a round may leave the model's window.
         at = positions if self._runner.window is None else positions.clamp(max=self._runner.window - 1)
         run = PoolPass(self.pool, slots, self._decode_attention(size))
-        with self._layers(dynamic=self._any_size), attention_from(self._runner.model, self._configs, run):
+        with self._layers(dynamic=not self._deterministic), attention_from(self._runner.model, self._configs, run):
             output = self._runner.forward(ids[None], position_ids=at[None], use_cache=False)
         draws = None if self._draws is None else self._draws[rows, positions]
         chosen, logprobs = self._choose(output.logits[0], draws)
@@ -328,6 +377,7 @@ class PooledForward(TreeForward):
         """Keep a step for batches of `size` as a CUDA graph; where that fails, steps are launched kernel by kernel."""
         self._tables.active[:size].fill_(self._rows)  # the dummy alone: what it writes goes to the scratch
         self._tables.item_count.zero_()
+        stream = torch.cuda.current_stream()
         counters, self._runner.counters = self._runner.counters, WorkCounters()
         try:
             self._or_without_kernel(lambda: self._warm_up(size))
@@ -335,21 +385,24 @@ class PooledForward(TreeForward):
                 return
             graph = torch.cuda.CUDAGraph()
             self._step.zero_()
-            with torch.cuda.graph(graph, pool=self._graph_memory):
+            # Other threads, such as a data loader's, may use CUDA meanwhile.
+            with torch.cuda.graph(graph, pool=self._graph_memory, capture_error_mode="thread_local"):
                 self._step_forward(size)
             self._graph_memory = self._graph_memory or graph.pool()
             self._graphs[size] = graph
         except RuntimeError as error:
             if is_out_of_memory(error) or isinstance(error, torch._dynamo.exc.TorchDynamoException):
                 raise
+            torch.cuda.set_stream(stream)  # a capture that fails may leave its own
             self._graphs_failed = True
-            self._runner.step_down(Fallback(what="cuda_graph", asked="on", got="off", reason=first_line(error)))
+            reason = first_line(error.__context__ or error)
+            self._runner.step_down(Fallback(what="cuda_graph", asked="on", got="off", reason=reason))
         finally:
             self._runner.counters = counters
 
     def _warm_up(self, size: int) -> None:
         """Compile, tune and allocate what a capture may not."""
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side = self._side_stream = self._side_stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(2):
@@ -362,7 +415,7 @@ class PooledForward(TreeForward):
         batch always the same."""
         if not self._cuda:
             return rows
-        return self._places if not self._any_size else min(self._places, max(SMALLEST_BATCH, _power_of_two(rows)))
+        return self._places if self._deterministic else min(self._places, max(SMALLEST_BATCH, _power_of_two(rows)))
 
     @property
     def _uses_graphs(self) -> bool:
@@ -399,7 +452,7 @@ class PooledForward(TreeForward):
                 batch=self._places,
                 width=self._width,
                 heads=config.num_attention_heads,
-                value_dim=max(layer.values.shape[-1] for layer in self.pool.layers),
+                value_dim=self._value_dim,
                 most_members=self._item_shape[1],
             )
         return self._space

@@ -8,7 +8,7 @@ process ran can be taken from its journal and the rest goes on from there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -90,8 +90,8 @@ class DecodeRound:
     batch: tuple[Row, ...]
     """In the order of admission, so that neighbours share what their prompts share."""
     steps: int
-    made: int
-    """A number that is new whenever the batch is."""
+    batch_number: int
+    """New whenever the batch is."""
     written: Ints
     """[batch]: how many tokens each row has written."""
     ids: Sequence[str]
@@ -129,6 +129,8 @@ class Limits:
     """Most prompts that end in a pack; None for no bound but the rows."""
     steps: int
     """Most steps in a round. More than one only where a batch is also kept while rows finish."""
+    least_pack: int = 1
+    """A pack that does not fit into memory is halved as long as it is larger."""
 
 
 @dataclass(slots=True)
@@ -211,7 +213,7 @@ class Schedule:
         self.running: dict[int, Row] = {}
         """By place, in the order of admission."""
         self._batch: tuple[Row, ...] = ()
-        self._made = 0
+        self._batch_number = 0
         self._most_at_once = limits.rows
         self.carried: tuple[Ints, Ints] = (NO_SLOTS, NO_SLOTS)
         """Slots and tokens that the next pack goes on from."""
@@ -219,6 +221,8 @@ class Schedule:
         """Tokens that rows wrote after they had ended."""
         self._unread: list[tuple[PrefillRound, Written]] = []
         self._ended: list[Finished] = []
+        self.pack_budget = limits.token_budget
+        """Most tokens in a pack by the plan in force."""
         self._plan_anew(limits.token_budget)
 
     def __iter__(self) -> Iterator[Round]:
@@ -292,28 +296,20 @@ class Schedule:
             self._most_at_once = max(1, len(round_.batch) // 2)
             self._batch = ()
             return []
-        size = round_.pack.used // 2
-        if not size:
+        if round_.pack.used <= self._limits.least_pack:
             return [round_]
         self._refuse_where_fixed("a pack does not fit into memory; use a smaller --token-budget from the start")
-        self.cancel(round_)
-        self._plan_anew(size)
+        self._cancel(round_)
+        self._plan_anew(round_.pack.used // 2)
         return []
 
-    def cancel(self, round_: PrefillRound) -> None:
+    def _cancel(self, round_: PrefillRound) -> None:
         """Take back a round that did not come to an end."""
         for row in round_.admitted:
             self.slots.release(row.slots)
             self._free_places.append(row.place)
         self.slots.release(round_.carry_slots)
         self.slots.release(round_.tables.own)
-
-    def with_slots(self, count: int) -> None:
-        """Go on with a smaller pool, before the first round has come to an end."""
-        self.slots = Slots(count)
-        self._limits = replace(self._limits, slots=count)
-        self.carried = (NO_SLOTS, NO_SLOTS)
-        self._plan_anew(self._limits.token_budget)
 
     def row_tokens(self, row: Row) -> Ints:
         """What a row has been fed so far: its prompt, and all that it has written but the last token."""
@@ -330,7 +326,7 @@ class Schedule:
         waiting = [self.requests[number] for number in self._waiting]
         longest = max((len(request.prompt_ids) for request in waiting), default=0)
         most_new = max((request.max_new_tokens for request in waiting), default=1)
-        budget = token_budget
+        self.pack_budget = budget = token_budget
         # Where not all prompts are at it at once, packs of few let the others go on beside them.
         most = self._limits.rows if len(waiting) <= self._limits.rows else max(1, self._limits.rows // 4)
         if self.slots.used or _tokens_of(waiting) > self.slots.free:
@@ -342,7 +338,7 @@ class Schedule:
                     f"request has {longest:,} with {most_new:,} to come; use a larger --memory-fraction, "
                     "--kv-cache-dtype int8, or shorter prompts"
                 )
-            budget = max(1, min(budget, room // 2))
+            self.pack_budget = budget = max(1, min(budget, room // 2))
             most = max(1, min(most, room // 2 // max(most_new - 1, 1)))
         numbers = list(self._waiting)
         branches = []
@@ -407,12 +403,15 @@ class Schedule:
         if not self._batch or dead * DEAD_SHARE > len(self._batch) or (dead and self._limits.steps == 1):
             # Where not all fit at once, the later ones wait until the earlier ones have finished.
             self._batch = tuple(islice(self.running.values(), self._most_at_once))
-            self._made += 1
+            self._batch_number += 1
         places = np.array([row.place for row in self._batch], dtype=np.int64)
         written = self.written[places]
-        left = int((self._limit[places] - written).max())
+        live = np.array([row.place for row in self._batch if row.place in self.running], dtype=np.int64)
+        left = int((self._limit[live] - self.written[live]).max())
         steps = min(self._limits.steps, left)
-        return DecodeRound(batch=self._batch, steps=steps, made=self._made, written=written, ids=self._ids)
+        return DecodeRound(
+            batch=self._batch, steps=steps, batch_number=self._batch_number, written=written, ids=self._ids
+        )
 
     def _write(self, places: npt.NDArray[np.int64], token_ids: Ints, logprobs: Floats) -> npt.NDArray[np.bool_]:
         """A token for each of some rows that are at it; returns which have ended by it."""

@@ -10,24 +10,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
+
 from evalsuite.attention.interface import NoTreeAttention
 from evalsuite.attention.pool import KeyValuePool, bytes_per_token
 from evalsuite.determinism import NotDeterministic
-from evalsuite.errors import RequestError
+from evalsuite.errors import RequestError, first_line
 from evalsuite.generation import padded
 from evalsuite.generation._finish import finish
 from evalsuite.generation._pooled import PooledForward
 from evalsuite.generation._schedule import Limits, PrefillRound, Round, Schedule, Written, tokens_at_once
 from evalsuite.generation.stopping import StopWatcher
-from evalsuite.loading.memory import free_bytes
-from evalsuite.runner import ModelRunner
+from evalsuite.loading.memory import free_bytes, give_back
+from evalsuite.runner import ModelRunner, is_out_of_memory
 from evalsuite.types import EncodedPrompt, Fallback, Generation
 
 ROWS = 1_024
 """Most rows at once on CUDA: from about 300 on a step of a 4B model is bound by its products, and more rows cost what
 they bring; from about 1,000 on what is left of launches and of the host no longer shows."""
 _KEPT = "continuous"
-ROWS_ON_CPU = 64
+KEPT_SHARE = 0.25
+"""Graphs are kept for the next call, with the pool that they read, where this takes no more of the device: whatever
+runs beside or in between, such as a baseline or a reference in fp32, needs room, too."""
+ROWS_ON_CPU = 128
 """There is nothing to gain from more on a core that one row keeps busy but the calls that rows share."""
 
 
@@ -41,6 +46,7 @@ def generate(runner: ModelRunner, requests: Sequence[EncodedPrompt]) -> Iterator
     except NoTreeAttention as error:
         if runner.options.deterministic:
             raise NotDeterministic(str(error)) from error
+        runner.kept.pop(_KEPT, None)
         runner.step_down(Fallback(what="strategy", asked="continuous", got="padded", reason=str(error)))
         yield from padded.generate(runner, list(left.values()))
 
@@ -87,21 +93,19 @@ class _Work:
         if kept is not None and kept.has_room_for(rows=rows, width=width, slots=wanted):
             self.forward = kept
             self.forward.forget_batch()
-            slots = wanted
+            slots = min(self._agreed(wanted), kept.pool.slots)
         else:
             runner.kept.pop(_KEPT, None)
             del kept
             self.forward = PooledForward(runner, rows=rows, width=width)
-            slots = self._slots_that_fit(wanted)
-            self._new_pool(slots)
-            if runner.device.type == "cuda":  # where graphs are worth keeping
-                runner.kept[_KEPT] = self.forward
+            slots = self._new_pool(self._agreed(self._slots_that_fit(wanted)))
         limits = Limits(
             rows=rows,
             slots=slots,
             token_budget=self.forward.token_budget,
             max_sites=self.forward.max_sites,
             steps=self.forward.steps,
+            least_pack=self.forward.least_pack,
         )
         self.schedule = Schedule(
             requests,
@@ -119,17 +123,22 @@ class _Work:
             self._rounds(),
             self._compute,
             self.forward.tokens,
-            split=self._smaller,
+            split=self.schedule.smaller,
+            bounds_later=False,
             drop_compiled=self.forward.drop_compiled,
         ):
             assert self._round is not None
             self._taken += 1
             self.schedule.done(self._round, written)
-            for ended in self.schedule.ended():
-                yield ended.number, ended.token_ids, ended.logprobs
+            yield from self._ended()
+        yield from self._ended()
+        self.runner.counters.padding_tokens += self.schedule.wasted
+        if self.runner.device.type == "cuda" and self.forward.pool.bytes <= KEPT_SHARE * self._device_bytes():
+            self.runner.kept[_KEPT] = self.forward
+
+    def _ended(self) -> Iterator[tuple[int, list[int], list[float]]]:
         for ended in self.schedule.ended():
             yield ended.number, ended.token_ids, ended.logprobs
-        self.runner.counters.padding_tokens += self.schedule.wasted
 
     def _rounds(self) -> Iterator[Round]:
         while (round_ := self.schedule.next_round()) is not None:
@@ -148,22 +157,36 @@ class _Work:
         self._computed = self._taken + 1
         return [written]
 
-    def _smaller(self, round_: Round) -> Sequence[Round]:
-        if isinstance(round_, PrefillRound) and self.forward.pool.did_not_fit and self.schedule.slots.count > 2:
-            asked = self.schedule.slots.count
-            self.schedule.cancel(round_)
-            self.schedule.with_slots(asked // 2)
-            self._new_pool(asked // 2)
-            return []
-        return self.schedule.smaller(round_)
+    def _agreed(self, slots: int) -> int:
+        """As many as the run began with, where this goes on with one: rounds depend on it."""
+        journal = self.runner.journal
+        return slots if journal is None else journal.begin(slots) or slots
 
-    def _new_pool(self, slots: int) -> None:
-        self.forward.start(KeyValuePool(slots, kept_as=self.runner.options.kv_cache_dtype))
+    def _new_pool(self, slots: int) -> int:
+        """Make a pool, smaller if that many slots do not fit after all; returns its slots."""
+        while True:
+            try:
+                pool = KeyValuePool(
+                    slots,
+                    self.forward.layer_shapes,
+                    device=self.runner.device,
+                    kept_as=self.runner.options.kv_cache_dtype,
+                )
+            except Exception as error:
+                if not is_out_of_memory(error) or slots <= 2:
+                    raise
+                reason = first_line(error)
+            else:
+                self.forward.start(pool)
+                return slots
+            give_back(str(self.runner.device))
+            asked, got = f"{slots:,} tokens", f"{slots // 2:,} tokens"
+            self.runner.step_down(Fallback(what="kv_pool", asked=asked, got=got, reason=reason))
+            slots //= 2
 
     @property
     def _bytes_per_token(self) -> int:
-        shape, kept_as = self.runner.shape, self.runner.options.kv_cache_dtype
-        return bytes_per_token(shape.kv_width, shape.bytes_per_value, kept_as=kept_as, heads=shape.kv_heads)
+        return bytes_per_token(self.forward.layer_shapes, kept_as=self.runner.options.kv_cache_dtype)
 
     def _slots_that_fit(self, wanted: int) -> int:
         """As many as are wanted, or as memory holds."""
@@ -186,8 +209,9 @@ class _Work:
             return None
         if runner.device.type != "cuda":
             return int(free * runner.options.memory_fraction)
-        import torch
-
-        allowed = int(torch.cuda.mem_get_info(runner.device)[1] * runner.options.memory_fraction)
+        allowed = int(self._device_bytes() * runner.options.memory_fraction)
         left = min(free, allowed - torch.cuda.memory_allocated(runner.device))
         return max(0, left - self.forward.activation_bytes())
+
+    def _device_bytes(self) -> int:
+        return int(torch.cuda.mem_get_info(self.runner.device)[1])

@@ -58,13 +58,22 @@ def fused_layers(model: Any, *, dynamic: bool = False) -> Iterator[None]:
     for layer, forward in zip(layers, compiled, strict=True):
         layer.forward = forward
     try:
-        with torch._dynamo.config.patch(recompile_limit=RECOMPILE_LIMIT):
+        with quiet_compilation(), torch._dynamo.config.patch(recompile_limit=RECOMPILE_LIMIT):
             yield
     finally:
         for layer, forward in zip(layers, before, strict=True):
             vars(layer).pop("forward")
             if forward is not None:
                 layer.forward = forward
+
+
+@contextmanager
+def quiet_compilation() -> Iterator[None]:
+    """Within, the compiler's advice is no error where warnings are, and sizes that happen to be equal stay apart: a
+    batch of as many tokens as a head has dimensions would be compiled for once more."""
+    with warnings.catch_warnings(), torch.fx.experimental._config.patch(use_duck_shape=False):  # type: ignore[attr-defined]
+        warnings.filterwarnings("ignore", module=r"torch\._(inductor|dynamo)")
+        yield
 
 
 def _compiled_layers(model: Any, dynamic: bool) -> tuple[list[Any], list[Any]]:

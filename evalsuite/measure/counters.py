@@ -15,8 +15,6 @@ class ModelShape:
     """Query heads times their dimension, summed over the layers."""
     kv_width: int
     """The same for key heads: how many numbers a token's keys have."""
-    kv_heads: int
-    """Key heads, summed over the layers."""
     hidden: int
     vocab: int
     body_parameters: int

@@ -11,14 +11,15 @@ import numpy as np
 from evalsuite.planning.packs import Ints
 
 
-def decode_items(slots: Ints, ends: Ints, chunk: int, most_members: int) -> tuple[Ints, Ints]:
+def decode_items(lasts: Ints, ends: Ints, chunk: int, most_members: int) -> tuple[Ints, Ints]:
     """Every chunk of every row in one item, alone or with neighbours that share it.
 
     Which rows share an item is work saved and nothing else: a row's result does not depend on it.
 
     Args:
-        slots: [batch, width]: the rows' tables, position to slot, place by place; 0 where unused.
-        ends: [batch], at most `width`: most keys that each row will see before items are made again. A place with 0
+        lasts: [batch, whole chunks of a table]: the slot at the last position of each chunk, place by place; 0 where
+            unused.
+        ends: [batch]: most keys that each row will see before items are made again. A place with 0
             has no items.
         chunk: positions in a chunk.
         most_members: most rows in an item.
@@ -28,13 +29,13 @@ def decode_items(slots: Ints, ends: Ints, chunk: int, most_members: int) -> tupl
             they take longest; then by chunk, then by place.
         members: [m]: places.
     """
-    batch, width = slots.shape
+    batch, whole = lasts.shape
     chunks = -(-int(ends.max(initial=0)) // chunk)
     begins = np.arange(chunks, dtype=np.int64)[:, None] * chunk
     held = begins < ends  # [chunks, batch]
     last = np.zeros((chunks, batch), dtype=np.int32)  # slot at the chunk's last position; 0 where it has no such
-    whole = min(width // chunk, chunks)
-    last[:whole] = slots[:, chunk - 1 : whole * chunk : chunk].T
+    whole = min(whole, chunks)
+    last[:whole] = lasts[:, :whole].T
     last[begins + chunk > ends] = 0
     alone = np.ones((chunks, batch), dtype=np.bool_)  # the place does not share the chunk with the one before it
     alone[:, 1:] = (last[:, 1:] != last[:, :-1]) | (last[:, 1:] == 0)

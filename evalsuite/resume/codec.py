@@ -39,7 +39,7 @@ def encode(result: Any) -> list[Any]:
         reach = [] if result.reach is None else [_packed_rows(result.reach), result.filtered]
         return ["t", result.id, pack_floats(result.logprobs), _packed_rows(result.best), *reach]
     if isinstance(result, Written):
-        floats = pack_floats(result.logprobs.ravel().tolist())
+        floats = "f" + base64.b64encode(result.logprobs.astype("<f4").tobytes()).decode("ascii")
         return ["w", len(result.token_ids), result.token_ids.ravel().tolist(), floats]
     if isinstance(result, Mapping):
         return ["d", _pairs(result)]

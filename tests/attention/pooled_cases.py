@@ -195,7 +195,7 @@ def step_tables(
         slots[number, : len(row)] = row
     ends = np.array([*(len(row) for row in case.rows), 0], dtype=np.int32)
     chunk = fused().CHUNK if kind == "fused" else 8
-    items, members = decode_items(slots[places], ends[places], chunk, most_members)
+    items, members = decode_items(slots[places][:, chunk - 1 :: chunk], ends[places], chunk, most_members)
     tables = DecodeTables(
         slots=torch.from_numpy(slots).to(DEVICE),
         lengths=torch.tensor([*case.lengths, 1], dtype=torch.int32, device=DEVICE),

@@ -68,8 +68,8 @@ def stale_after_replacement(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def compose(self: PooledForward, round_: DecodeRound, schedule: Schedule) -> None:
         for row in round_.batch:
-            if row.place in self._known:
-                self._known[row.place] = row
+            if row.place in self._sent:
+                self._sent[row.place] = row
         real(self, round_, schedule)
 
     monkeypatch.setattr(PooledForward, "_compose", compose)

@@ -10,10 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evalsuite.attention.pool import KeyValuePool
 from evalsuite.config import REFERENCE_STRATEGY, ExecutionOptions
 from evalsuite.determinism import NotDeterministic
 from evalsuite.engines.transformers import TransformersEngine
-from evalsuite.generation import continuous
+from evalsuite.generation import _pooled, continuous
 from evalsuite.runner import ModelRunner
 from evalsuite.types import EncodedPrompt, Generation
 from tests.generation.test_strategies import generate, prompts
@@ -39,6 +40,26 @@ def test_answers_are_the_references(
 ) -> None:
     options = ExecutionOptions(token_budget=token_budget, batch_size=rows)
     same(generate(architecture, "continuous", batch, options), generate(architecture, REFERENCE_STRATEGY, batch))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@given(batch=prompts(), rows=st.none() | st.integers(1, 3))
+def test_rows_that_have_ended_go_on_in_rounds_of_several_steps_and_disturb_nobody(
+    architecture: str, batch: list[EncodedPrompt], rows: int | None
+) -> None:
+    """As on CUDA, where a batch is kept while rows of it have ended."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_pooled, "STEPS_ON_CPU", 4)
+        got = generate(architecture, "continuous", batch, ExecutionOptions(batch_size=rows))
+    same(got, generate(architecture, REFERENCE_STRATEGY, batch))
+
+
+def test_a_row_that_ended_long_ago_stays_where_it_may_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_pooled, "STEPS_ON_CPU", 4)
+    long = EncodedPrompt(id="long", prompt_ids=tuple(2 + i % 50 for i in range(60)), max_new_tokens=2)
+    short = [EncodedPrompt(id=f"s{i}", prompt_ids=(5, 6 + i), max_new_tokens=30) for i in range(15)]
+    got = generate("gpt2", "continuous", [long, *short])
+    same(got, generate("gpt2", REFERENCE_STRATEGY, [long, *short]))
 
 
 @given(batch=prompts())
@@ -115,18 +136,18 @@ def test_a_pool_that_does_not_fit_is_halved_and_prompts_wait(monkeypatch: pytest
     batch = [EncodedPrompt(id=str(i), prompt_ids=tuple(range(2 + i, 12 + i)), max_new_tokens=6) for i in range(12)]
     expected = generate("qwen3", REFERENCE_STRATEGY, batch)
     made: list[int] = []
-    real = continuous.KeyValuePool._new_layer
 
-    def small(self: continuous.KeyValuePool, *args: Any) -> Any:
-        made.append(self.slots)
-        if self.slots > 80:
+    def small(slots: int, *shapes: Any, **settings: Any) -> KeyValuePool:
+        made.append(slots)
+        if slots > 80:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
-        return real(self, *args)
+        return KeyValuePool(slots, *shapes, **settings)
 
-    monkeypatch.setattr(continuous.KeyValuePool, "_new_layer", small)
-    got = generate("qwen3", "continuous", batch, ExecutionOptions())
-    assert len(set(made)) == 3
-    same(got, expected)
+    monkeypatch.setattr(continuous, "KeyValuePool", small)
+    with TransformersEngine(tiny_loaded("qwen3"), ExecutionOptions()) as engine:
+        same({outcome.id: outcome for outcome in engine.generate(batch, "continuous")}, expected)
+        assert [fallback.what for fallback in engine.fallbacks] == ["kv_pool"] * (len(made) - 1)
+    assert len(made) == 3 and made[0] // 4 == made[2]
 
 
 def test_memory_bounds_how_many_prompts_are_at_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,7 +200,7 @@ def test_a_batch_is_kept_while_few_of_it_have_ended_and_what_they_write_is_waste
     for round_ in plan:
         plan.done(round_, machine.run(round_))
         if isinstance(round_, DecodeRound):
-            made.add(round_.made)
+            made.add(round_.batch_number)
     assert len(made) == 1
     assert plan.wasted == 11 - 1  # one row of 17 goes on to the others' end
 

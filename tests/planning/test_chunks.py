@@ -15,6 +15,11 @@ from evalsuite.planning.packs import Ints
 Drawn = tuple[Ints, Ints]
 
 
+def lasts_of(slots: Ints, chunk: int) -> Ints:
+    """Slots at the last position of each whole chunk."""
+    return slots[:, chunk - 1 :: chunk]
+
+
 @st.composite
 def tables(draw: st.DrawFn) -> Drawn:
     """(slots [batch, width], ends [batch]) of a random prefix tree."""
@@ -34,7 +39,7 @@ def tables(draw: st.DrawFn) -> Drawn:
 @given(drawn=tables(), chunk=st.integers(1, 6), most_members=st.integers(1, 4))
 def test_every_chunk_of_every_row_is_in_one_item(drawn: Drawn, chunk: int, most_members: int) -> None:
     slots, ends = drawn
-    items, members = decode_items(slots, ends, chunk, most_members)
+    items, members = decode_items(lasts_of(slots, chunk), ends, chunk, most_members)
     held = sorted((number, place) for first, n, number in items for place in members[first : first + n])
     assert held == sorted((number, place) for place, end in enumerate(ends) for number in range(-(-end // chunk)))
     assert sorted(index for first, n, _ in items for index in range(first, first + n)) == list(range(len(members)))
@@ -43,7 +48,7 @@ def test_every_chunk_of_every_row_is_in_one_item(drawn: Drawn, chunk: int, most_
 @given(drawn=tables(), chunk=st.integers(1, 6), most_members=st.integers(1, 4))
 def test_rows_share_a_chunk_just_where_it_is_the_same(drawn: Drawn, chunk: int, most_members: int) -> None:
     slots, ends = drawn
-    items, members = decode_items(slots, ends, chunk, most_members)
+    items, members = decode_items(lasts_of(slots, chunk), ends, chunk, most_members)
     item_of = {
         (int(number), int(place)): index
         for index, (first, n, number) in enumerate(items)
@@ -69,13 +74,13 @@ def test_rows_share_a_chunk_just_where_it_is_the_same(drawn: Drawn, chunk: int, 
 
 @given(drawn=tables(), chunk=st.integers(1, 6), most_members=st.integers(1, 4))
 def test_shared_items_come_first_and_then_chunk_by_chunk(drawn: Drawn, chunk: int, most_members: int) -> None:
-    items, members = decode_items(*drawn, chunk, most_members)
+    items, members = decode_items(lasts_of(drawn[0], chunk), drawn[1], chunk, most_members)
     order = [(n == 1, number, members[first]) for first, n, number in items.tolist()]
     assert order == sorted(order)
 
 
 def test_slots_that_are_not_there_yet_are_shared_by_nobody() -> None:
-    items, _ = decode_items(np.zeros((3, 8), dtype=np.int32), np.full(3, 8, dtype=np.int32), 4, 3)
+    items, _ = decode_items(np.zeros((3, 2), dtype=np.int32), np.full(3, 8, dtype=np.int32), 4, 3)
     assert (items[:, 1] == 1).all()
 
 
@@ -88,6 +93,6 @@ def test_it_takes_less_than_a_step(batch: int, chunks: int, bound: float) -> Non
     seconds = []
     for _ in range(10):
         begin = time.process_time()
-        decode_items(slots, ends, 128, 8)
+        decode_items(lasts_of(slots, 128), ends, 128, 8)
         seconds.append(time.process_time() - begin)
     assert min(seconds) < bound
