@@ -28,6 +28,7 @@ from benchmarks.peers.served import generate_by_vllm
 from evalsuite.capability import environment
 from evalsuite.config import ATTENTIONS, DTYPES, KV_CACHE_DTYPES, ExecutionOptions, InferenceConfig
 from evalsuite.errors import ConfigError
+from evalsuite.generation.continuous import ROWS
 from evalsuite.harness.table import aligned
 from evalsuite.measure.memory import MemoryMeter
 from evalsuite.types import EncodedPrompt
@@ -166,7 +167,9 @@ def _ours(loaded: LoadedModel, workload: Workload, given: argparse.Namespace, vo
         if given.profile:
             results[-1]["profile"] = _profile(engine, prompts)
     if given.deterministic:
-        with _engine(loaded, _options(given, deterministic=True)) as engine:
+        # Its batches have one size, whoever is in them: here one that the workload fills.
+        rows = given.rows or min(ROWS, workload.prompts)
+        with _engine(loaded, _options(given, deterministic=True, batch_size=rows)) as engine:
             _answer(engine, CONTINUOUS, workload.requests(vocab, seed=1))
             results.append(_timed(engine, CONTINUOUS, workload, prompts, peer="continuous, deterministic"))
     for batch in given.padded:
