@@ -9,6 +9,7 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -231,6 +232,15 @@ class ModelRunner:
         done = list(results)
         self.journal.keep(batch, KeptBatch(results=done, counters=own))
         return done
+
+    @contextmanager
+    def uncounted(self) -> Iterator[WorkCounters]:
+        """Within, work is counted apart, and in none of the run's counters."""
+        counters, self.counters = self.counters, WorkCounters()
+        try:
+            yield self.counters
+        finally:
+            self.counters = counters
 
     def step_down(self, fallback: Fallback) -> None:
         """Log a step down once and record it."""

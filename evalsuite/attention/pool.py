@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
 import torch
 
-from evalsuite.planning.packs import Ints
+from evalsuite.planning.packs import Ints, Pack
 
 SCRATCH = 0
 _QUANTISED = {"int8": (torch.int8, 127.0), "fp8": (torch.float8_e4m3fn, 448.0)}
@@ -67,9 +68,27 @@ class PoolPack:
     own: Ints
     """[used]: the slot of each of the pack's tokens."""
 
+    @classmethod
+    def of(cls, pack: Pack, *, before: Ints, own: Ints) -> PoolPack:
+        """A pack whose tokens stand at `own`, and what was carried into it at `before`."""
+        return cls(
+            starts=pack.starts,
+            lengths=pack.lengths,
+            ancestors=pack.ancestors,
+            paths=pack.paths,
+            path=at_indices(pack.path, pack, before=before, own=own),
+            own=own,
+        )
+
     @property
     def used(self) -> int:
         return len(self.own)
+
+
+def at_indices(indices: Ints, pack: Pack, *, before: Ints, own: Ints) -> Ints:
+    """What belongs to some of a pack's indices: of its own tokens `own`, of those that were carried in, whose indices
+    are negative, `before`."""
+    return np.concatenate([before, own])[indices + pack.carried]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

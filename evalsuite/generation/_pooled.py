@@ -26,13 +26,13 @@ from evalsuite.attention.pool import (
     PoolPack,
     PoolPass,
     ShapeProbe,
+    at_indices,
 )
 from evalsuite.attention.pooled_plain import plain_decode, plain_prefill
 from evalsuite.errors import ConfigError, first_line
 from evalsuite.generation._schedule import DecodeRound, Floats, PrefillRound, Row, Schedule, Written
 from evalsuite.generation.sampling import choose, sampling_of, uniforms
 from evalsuite.loading.fusing import quiet_compilation
-from evalsuite.measure.counters import WorkCounters
 from evalsuite.planning.chunks import decode_items
 from evalsuite.planning.packs import Branch, Ints, packs
 from evalsuite.runner import ModelRunner, is_out_of_memory
@@ -48,7 +48,7 @@ STEPS_ON_CPU = 1
 """There the host is the device, and a row that has ended need not go on."""
 SMALLEST_BATCH = 8
 PACK_STEP = 256
-"""Matrix units take rows by the hundred: a few more cost nothing, and kernels are chosen for round numbers."""
+"""So that shapes stay few. What it gains or costs has not been measured."""
 FP8_CAPABILITY = (8, 9)
 """The first GPUs that convert 8-bit floats."""
 
@@ -155,17 +155,14 @@ class PooledForward(TreeForward):
 
     def _probe(self) -> list[LayerShape]:
         """What the model's layers hand over, by a forward of one token."""
-        counters, self._runner.counters = self._runner.counters, WorkCounters()
         probe, token = ShapeProbe(), torch.zeros((1, 1), dtype=torch.int64, device=self._runner.device)
-        try:
-            with (
-                torch.compiler.set_stance("force_eager"),  # whatever is compiled is so for other shapes
-                torch.inference_mode(),
-                attention_from(self._runner.model, self._configs, probe),
-            ):
-                self._runner.forward(token, position_ids=token, use_cache=False)
-        finally:
-            self._runner.counters = counters
+        with (
+            self._runner.uncounted(),
+            torch.compiler.set_stance("force_eager"),  # whatever is compiled is so for other shapes
+            torch.inference_mode(),
+            attention_from(self._runner.model, self._configs, probe),
+        ):
+            self._runner.forward(token, position_ids=token, use_cache=False)
         return probe.shapes
 
     # ---- prompts
@@ -247,25 +244,13 @@ class PooledForward(TreeForward):
             token_of[slots] = tokens
         # A slot stands for a node of the prefix tree, so sequences of slots share what the tokens' share.
         branches = [Branch(tokens=slots.tolist(), reads=(len(slots) - 1,)) for slots, _ in sequences]
-        counters, self._runner.counters = self._runner.counters, WorkCounters()
         before = np.empty(0, dtype=np.int32)
-        try:
-            with self._on_device():
-                for pack in packs(branches, token_budget=schedule.pack_budget, max_sites=self.max_sites):
-                    everywhere = np.concatenate([before, pack.tokens])
-                    tables = PoolPack(
-                        starts=pack.starts,
-                        lengths=pack.lengths,
-                        ancestors=pack.ancestors,
-                        paths=pack.paths,
-                        path=everywhere[pack.path + pack.carried],
-                        own=pack.tokens,
-                    )
-                    self._read(token_of[pack.tokens], pack.positions, tables, pack.sites[:1])
-                    before = everywhere[pack.carry + pack.carried]
-            self._runner.recomputed_tokens += self._runner.counters.tokens_computed
-        finally:
-            self._runner.counters = counters
+        with self._runner.uncounted() as work, self._on_device():
+            for pack in packs(branches, token_budget=schedule.pack_budget, max_sites=self.max_sites):
+                tables = PoolPack.of(pack, before=before, own=pack.tokens)
+                self._read(token_of[pack.tokens], pack.positions, tables, pack.sites[:1])
+                before = at_indices(pack.carry, pack, before=before, own=pack.tokens)
+        self._runner.recomputed_tokens += work.tokens_computed
 
     # ---- steps
 
@@ -378,27 +363,27 @@ class PooledForward(TreeForward):
         self._tables.active[:size].fill_(self._rows)  # the dummy alone: what it writes goes to the scratch
         self._tables.item_count.zero_()
         stream = torch.cuda.current_stream()
-        counters, self._runner.counters = self._runner.counters, WorkCounters()
-        try:
-            self._or_without_kernel(lambda: self._warm_up(size))
-            if not self._uses_graphs:  # the kernel was dropped
-                return
-            graph = torch.cuda.CUDAGraph()
-            self._step.zero_()
-            # Other threads, such as a data loader's, may use CUDA meanwhile.
-            with torch.cuda.graph(graph, pool=self._graph_memory, capture_error_mode="thread_local"):
-                self._step_forward(size)
-            self._graph_memory = self._graph_memory or graph.pool()
-            self._graphs[size] = graph
-        except RuntimeError as error:
-            if is_out_of_memory(error) or isinstance(error, torch._dynamo.exc.TorchDynamoException):
-                raise
-            torch.cuda.set_stream(stream)  # a capture that fails may leave its own
-            self._graphs_failed = True
-            reason = first_line(error.__context__ or error)
-            self._runner.step_down(Fallback(what="cuda_graph", asked="on", got="off", reason=reason))
-        finally:
-            self._runner.counters = counters
+        with self._runner.uncounted():
+            try:
+                self._or_without_kernel(lambda: self._warm_up(size))
+                if self._uses_graphs:  # unless the kernel was dropped
+                    self._graphs[size] = self._captured(size)
+            except RuntimeError as error:
+                torch.cuda.set_stream(stream)  # a capture that fails may leave its own
+                if is_out_of_memory(error) or isinstance(error, torch._dynamo.exc.TorchDynamoException):
+                    raise
+                self._graphs_failed = True
+                reason = first_line(error.__context__ or error)
+                self._runner.step_down(Fallback(what="cuda_graph", asked="on", got="off", reason=reason))
+
+    def _captured(self, size: int) -> torch.cuda.CUDAGraph:
+        graph = torch.cuda.CUDAGraph()
+        self._step.zero_()
+        # Other threads, such as a data loader's, may use CUDA meanwhile.
+        with torch.cuda.graph(graph, pool=self._graph_memory, capture_error_mode="thread_local"):
+            self._step_forward(size)
+        self._graph_memory = self._graph_memory or graph.pool()
+        return graph
 
     def _warm_up(self, size: int) -> None:
         """Compile, tune and allocate what a capture may not."""

@@ -14,7 +14,7 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from evalsuite.attention.pool import PoolPack
+from evalsuite.attention.pool import PoolPack, at_indices
 from evalsuite.determinism import NotDeterministic
 from evalsuite.errors import EvalsuiteError, RequestError
 from evalsuite.generation.stopping import StopWatcher
@@ -258,8 +258,9 @@ class Schedule:
             self.running[row.place] = row
         self.slots.release(round_.tables.own)
         self.slots.release(self.carried[0])
-        before = np.concatenate([self.carried[1], round_.pack.tokens])
-        self.carried = round_.carry_slots, before[round_.pack.carry + round_.pack.carried]
+        pack = round_.pack
+        tokens = at_indices(pack.carry, pack, before=self.carried[1], own=pack.tokens)
+        self.carried = round_.carry_slots, tokens
         self._batch = ()
         self._unread.append((round_, written))
 
@@ -357,20 +358,14 @@ class Schedule:
     def _admit(self, pack: Pack) -> PrefillRound:
         own = self.slots.take(pack.used)
         before = self.carried[0]
-
-        def slots_of(indices: Ints) -> Ints:
-            """Of pack indices; negative ones were carried in."""
-            everywhere = np.concatenate([before, own])
-            return everywhere[indices + pack.carried]
-
-        path = slots_of(pack.path)
+        tables = PoolPack.of(pack, before=before, own=own)
         admitted = []
         for placement in pack.placements:
             number = self._plan.numbers[placement.branch]
             last = int(pack.sites[placement.sites[-1]])
             segment = int(np.searchsorted(pack.starts, last, side="right")) - 1
             start, first = int(pack.starts[segment]), int(pack.paths[segment])
-            prompt = np.concatenate([path[first : first + int(pack.ancestors[segment])], own[start : last + 1]])
+            prompt = np.concatenate([tables.path[first : first + int(pack.ancestors[segment])], own[start : last + 1]])
             self.slots.share(prompt)
             new = self.slots.take(self.requests[number].max_new_tokens - 1)
             place = self._free_places.pop()
@@ -379,16 +374,8 @@ class Schedule:
             self._stop_at[place] = self._stops.index(self.requests[number].stop)
             slots = np.concatenate([prompt, new])
             admitted.append(Row(number=number, place=place, prompt=len(prompt), slots=slots))
-        carry_slots = slots_of(pack.carry)
+        carry_slots = at_indices(pack.carry, pack, before=before, own=own)
         self.slots.share(carry_slots)
-        tables = PoolPack(
-            starts=pack.starts,
-            lengths=pack.lengths,
-            ancestors=pack.ancestors,
-            paths=pack.paths,
-            path=path,
-            own=own,
-        )
         return PrefillRound(
             rows=tuple(self._ids[row.number] for row in admitted),
             admitted=tuple(admitted),

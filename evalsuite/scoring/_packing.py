@@ -12,7 +12,6 @@ import torch
 from evalsuite.attention.by_segment import segment_attention
 from evalsuite.attention.interface import Attend, Kept, tree_pass
 from evalsuite.determinism import NotDeterministic
-from evalsuite.measure.counters import WorkCounters
 from evalsuite.planning.packs import Branch, Ints, Pack, packs
 from evalsuite.planning.rows import ScoringRow
 from evalsuite.runner import ModelRunner
@@ -157,18 +156,15 @@ class PackForward(TreeForward):
 
         In packs of the usual shape, so that kernels do not change; counted by the runner, and in no counter.
         """
-        counters, self._runner.counters = self._runner.counters, WorkCounters()
         self._kept, self._kept_of = [], tokens[:0]
-        try:
-            branch = Branch(tokens=tokens.tolist(), reads=(len(tokens) - 1,))
-            budget = min(self.token_budget, self._runner.tokens_that_fit or self.token_budget)
+        branch = Branch(tokens=tokens.tolist(), reads=(len(tokens) - 1,))
+        budget = min(self.token_budget, self._runner.tokens_that_fit or self.token_budget)
+        with self._runner.uncounted() as work:
             for pack in packs([branch], token_budget=budget):
                 if not len(pack.carry):  # the last one, which hands the whole branch on
                     pack = replace(pack, carry=np.arange(-pack.carried, pack.used, dtype=np.int32))
                 self._kept = self._forward(pack, self.padded_size(pack.used))[1]
-            self._runner.recomputed_tokens += self._runner.counters.tokens_computed
-        finally:
-            self._runner.counters = counters
+        self._runner.recomputed_tokens += work.tokens_computed
         self._kept_of = tokens
 
     def _attention(self, pack: Pack) -> Attend:

@@ -16,21 +16,9 @@ from evalsuite.determinism import NotDeterministic
 from evalsuite.engines.transformers import TransformersEngine
 from evalsuite.generation import _pooled, continuous
 from evalsuite.runner import ModelRunner
-from evalsuite.types import EncodedPrompt, Generation
-from tests.generation.test_strategies import generate, prompts
+from evalsuite.types import EncodedPrompt
+from tests.generation.test_strategies import generate, prompts, same
 from tests.tiny import ARCHITECTURES, tiny_loaded
-
-
-def same(got: dict[str, Generation], expected: dict[str, Generation]) -> None:
-    assert got.keys() == expected.keys()
-    for id_, reference in expected.items():
-        path = got[id_]
-        assert (path.text, path.token_ids, path.finish_reason) == (
-            reference.text,
-            reference.token_ids,
-            reference.finish_reason,
-        )
-        assert path.logprobs == pytest.approx(reference.logprobs, abs=1e-4)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

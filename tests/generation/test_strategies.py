@@ -41,20 +41,25 @@ def generate(
     return {outcome.id: outcome for outcome in outcomes}
 
 
+def same(got: dict[str, Generation], expected: dict[str, Generation]) -> None:
+    assert got.keys() == expected.keys()
+    for id_, reference in expected.items():
+        path = got[id_]
+        assert (path.text, path.token_ids, path.finish_reason) == (
+            reference.text,
+            reference.token_ids,
+            reference.finish_reason,
+        )
+        assert path.logprobs == pytest.approx(reference.logprobs, abs=1e-4)
+
+
 @pytest.mark.parametrize("kv_cache", [True, False], ids=["cached", "recomputed"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @given(batch=prompts())
 def test_answers_are_the_references(architecture: str, kv_cache: bool, batch: list[EncodedPrompt]) -> None:
     reference = generate(architecture, REFERENCE_STRATEGY, batch)
     path = generate(architecture, "padded", batch, ExecutionOptions(token_budget=64, kv_cache=kv_cache))
-    for id_, expected in reference.items():
-        got = path[id_]
-        assert (got.text, got.token_ids, got.finish_reason) == (
-            expected.text,
-            expected.token_ids,
-            expected.finish_reason,
-        )
-        assert got.logprobs == pytest.approx(expected.logprobs, abs=1e-4)
+    same(path, reference)
 
 
 def test_the_reference_is_the_same_without_a_cache() -> None:

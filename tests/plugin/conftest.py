@@ -55,12 +55,17 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 @pytest.fixture
 def run_suite(project: pytest.Pytester, tiny_model: Path) -> RunSuite:
     """Run the project's benchmarks on the tiny model with further options."""
+    return suite_runner(project, tiny_model, project.runpytest_subprocess)
+
+
+def suite_runner(project: pytest.Pytester, tiny_model: Path, start: Callable[..., pytest.RunResult]) -> RunSuite:
+    """What `run_suite` gives, with its questions written, by one of pytester's ways to start pytest."""
     rows = [(f"{n}?", "one", "two", "six", "ten", "ABCD"[n % 4]) for n in range(QUESTIONS)]
     write_mmlu(project.path / "data", "test", "sums", rows)
     write_mmlu(project.path / "data", "dev", "sums", [])
 
     def run(*options: str) -> pytest.RunResult:
         model = ("--model", str(tiny_model), "--data", "data", "--device", "cpu", "--dtype", "float32")
-        return project.runpytest_subprocess("benchmarks", *model, *options)
+        return start("benchmarks", *model, *options)
 
     return run
