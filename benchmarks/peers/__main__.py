@@ -4,6 +4,7 @@ python -m benchmarks.peers --model shape:qwen3-4b --data DIR --task mmlu --shots
     --slow 128        questions for unbatched and per_question (0: leave them out)
     --lm-eval 2000    questions for lm-evaluation-harness (0: leave it out)
     --vllm            vLLM too, which then loads the same weights from a temporary directory
+    --profile         a trace of one more run of packed: where the device's time went
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from benchmarks.peers.harness import score_by_lm_eval
 from benchmarks.peers.ours import score_by
 from benchmarks.peers.questions import Result, encoded_questions, spread
 from benchmarks.peers.served import score_by_vllm
+from benchmarks.peers.traces import traced
 from evalsuite.capability import environment
 from evalsuite.config import DTYPES, ExecutionOptions, InferenceConfig
 from evalsuite.harness.table import aligned
@@ -33,8 +35,10 @@ Sets = Mapping[int, Sequence[EncodedChoices]]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     given = _parser().parse_args(arguments)
-    record = _measure(given)
-    Path(given.out).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    record: dict[str, Any] = {}
+    for record in _measure(given):
+        Path(given.out).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        print("\n".join(aligned(rows(record | {"results": record["results"][-1:]}))), flush=True)
     print("\n".join(aligned(rows(record))))
 
 
@@ -53,48 +57,61 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--slow", type=int, default=128)
     parser.add_argument("--lm-eval", type=int, default=2_000)
     parser.add_argument("--vllm", action="store_true")
+    parser.add_argument("--profile", action="store_true")
     parser.add_argument("--out", required=True)
     return parser
 
 
-def _measure(given: argparse.Namespace) -> dict[str, Any]:
+def _measure(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The record so far, after each result: what was measured outlives what goes wrong later."""
     from evalsuite.engines.transformers import TransformersEngine
     from evalsuite.loading import load
     from evalsuite.measure.ceiling import measure_ceiling
 
     loaded = load(InferenceConfig(model=given.model, dtype=given.dtype, device=given.device))
-    ceilings = [measure_ceiling(loaded.device, loaded.model.dtype)]
+    record: dict[str, Any] = {
+        "arguments": {name: value for name, value in vars(given).items() if name not in ("data", "out")},
+        "versions": environment(),
+        "ceilings": [dataclasses.asdict(measure_ceiling(loaded.device, loaded.model.dtype))],
+    }
     results: list[tuple[int, Result]] = []
+
+    def so_far() -> dict[str, Any]:
+        return record | {"results": [_entry(shots, result, results) for shots, result in results]}
+
     with TransformersEngine(loaded, ExecutionOptions(token_budget=given.token_budget)) as engine:
         sets = {
             shots: encoded_questions(engine, given.task, given.data, shots=shots, limit=given.limit)
             for shots in given.shots
         }
+        record["tokens"] = {str(shots): _size(questions) for shots, questions in sets.items()}
         for shots, questions in sets.items():
-            results += [(shots, result) for result in _ours(engine, questions, given)]
-            ceilings.append(measure_ceiling(loaded.device, loaded.model.dtype))
+            for result in _ours(engine, questions, given):
+                results.append((shots, result))
+                yield so_far()
+            record["ceilings"].append(dataclasses.asdict(measure_ceiling(loaded.device, loaded.model.dtype)))
     if given.lm_eval:
-        results += [(s, score_by_lm_eval(loaded, spread(q, given.lm_eval))) for s, q in sets.items()]
+        for shots, questions in sets.items():
+            results.append((shots, score_by_lm_eval(loaded, spread(questions, given.lm_eval))))
+            yield so_far()
     with tempfile.TemporaryDirectory() as folder:
         if given.vllm:
             loaded.model.save_pretrained(folder)
-        report = loaded.report.to_dict()
+        record["load_report"] = loaded.report.to_dict()
         del loaded, engine
         gc.collect()
         results += _vllm(folder, sets) if given.vllm else []
-    return {
-        "arguments": {name: value for name, value in vars(given).items() if name not in ("data", "out")},
-        "versions": environment(),
-        "load_report": report,
-        "ceilings": [dataclasses.asdict(ceiling) for ceiling in ceilings],
-        "tokens": {str(shots): _size(questions) for shots, questions in sets.items()},
-        "results": [_entry(shots, result, results) for shots, result in results],
-    }
+    yield so_far()
 
 
 def _ours(engine: Any, questions: Sequence[EncodedChoices], given: argparse.Namespace) -> Iterator[Result]:
-    for _ in range(given.rounds):
-        yield score_by(engine, "packed", questions)
+    cuda = engine.loaded.device.type == "cuda"
+    for number in range(given.rounds):
+        result = score_by(engine, "packed", questions)
+        if given.profile and number == given.rounds - 1:
+            trace = traced(lambda: list(engine.score(questions, "packed")), cuda=cuda)
+            result = dataclasses.replace(result, details={**(result.details or {}), "profile": trace})
+        yield result
     if given.padded != 0:
         yield score_by(engine, "padded", spread(questions, given.padded))
     if given.slow:
@@ -126,7 +143,7 @@ def _entry(shots: int, result: Result, results: Sequence[tuple[int, Result]]) ->
 
 def rows(record: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """A table of a record."""
-    ceiling = max(entry["flops_per_second"] for entry in record["ceilings"][1:])
+    ceiling = max(entry["flops_per_second"] for entry in record["ceilings"][1:] or record["ceilings"])
     table: list[tuple[str, ...]] = [
         ("peer", "shots", "questions", "seconds", "ms a question", "x packed", "same labels", "share of the ceiling")
     ]

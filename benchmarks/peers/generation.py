@@ -18,13 +18,14 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.peers.prompts import WORKLOADS, requests
 from benchmarks.peers.served import generate_by_vllm
+from benchmarks.peers.traces import traced
 from evalsuite.capability import environment
 from evalsuite.config import ATTENTIONS, DTYPES, KV_CACHE_DTYPES, ExecutionOptions, InferenceConfig
 from evalsuite.errors import ConfigError
@@ -58,8 +59,10 @@ class Workload:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     given = _parser().parse_args(arguments)
-    record = _measure(given)
-    Path(given.out).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    record: dict[str, Any] = {}
+    for record in _measure(given):
+        Path(given.out).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        print("\n".join(aligned(rows(record | {"results": record["results"][-1:]}))), flush=True)
     print("\n".join(aligned(rows(record))))
 
 
@@ -97,7 +100,8 @@ def _workload(text: str) -> Workload:
     return Workload(name=name, prompts=prompts, new_tokens=new_tokens)
 
 
-def _measure(given: argparse.Namespace) -> dict[str, Any]:
+def _measure(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The record so far, after each result: what was measured outlives what goes wrong later."""
     from evalsuite.loading import load
     from evalsuite.measure.ceiling import measure_ceiling
 
@@ -106,28 +110,31 @@ def _measure(given: argparse.Namespace) -> dict[str, Any]:
     loaded = load(config)
     load_seconds = time.perf_counter() - start
     vocab = loaded.model.config.get_text_config().vocab_size
-    first = _first_token(loaded, given, vocab)
-    ceilings = [measure_ceiling(loaded.device, loaded.model.dtype)]
+    record: dict[str, Any] = {
+        "arguments": {name: _plain(value) for name, value in vars(given).items() if name != "out"},
+        "versions": environment(),
+        "load_report": loaded.report.to_dict(),
+        "load_seconds": load_seconds,
+        "first_token": _first_token(loaded, given, vocab),
+        "ceilings": [dataclasses.asdict(measure_ceiling(loaded.device, loaded.model.dtype))],
+    }
     results: list[dict[str, Any]] = []
+
+    def so_far() -> dict[str, Any]:
+        return record | {"results": [entry | {"times_continuous": _ratio(entry, results)} for entry in results]}
+
     for workload in given.workload:
-        results += _ours(loaded, workload, given, vocab)
-        ceilings.append(measure_ceiling(loaded.device, loaded.model.dtype))
-    report = loaded.report.to_dict()
+        for entry in _ours(loaded, workload, given, vocab):
+            results.append(entry)
+            yield so_far()
+        record["ceilings"].append(dataclasses.asdict(measure_ceiling(loaded.device, loaded.model.dtype)))
     with tempfile.TemporaryDirectory() as folder:
         if given.vllm:
             loaded.model.config.save_pretrained(folder)
         del loaded
         gc.collect()
         results += _vllm(folder, given.workload, vocab) if given.vllm else []
-    return {
-        "arguments": {name: _plain(value) for name, value in vars(given).items() if name != "out"},
-        "versions": environment(),
-        "load_report": report,
-        "load_seconds": load_seconds,
-        "first_token": first,
-        "ceilings": [dataclasses.asdict(ceiling) for ceiling in ceilings],
-        "results": [entry | {"times_continuous": _ratio(entry, results)} for entry in results],
-    }
+    yield so_far()
 
 
 def _first_token(loaded: LoadedModel, given: argparse.Namespace, vocab: int) -> dict[str, float]:
@@ -158,30 +165,31 @@ def _engine(loaded: LoadedModel, options: ExecutionOptions) -> TransformersEngin
     return TransformersEngine(loaded, options)
 
 
-def _ours(loaded: LoadedModel, workload: Workload, given: argparse.Namespace, vocab: int) -> list[dict[str, Any]]:
+def _ours(loaded: LoadedModel, workload: Workload, given: argparse.Namespace, vocab: int) -> Iterator[dict[str, Any]]:
     prompts = workload.requests(vocab)
-    results = []
+    on_cuda = loaded.device.type == "cuda"
     with _engine(loaded, _options(given)) as engine:
         _answer(engine, CONTINUOUS, workload.requests(vocab, seed=1))  # graphs and memory, on other prompts
-        results += [_timed(engine, CONTINUOUS, workload, prompts) for _ in range(given.rounds)]
-        if given.profile:
-            results[-1]["profile"] = _profile(engine, prompts)
+        for number in range(given.rounds):
+            entry = _timed(engine, CONTINUOUS, workload, prompts)
+            if given.profile and number == given.rounds - 1:
+                entry["profile"] = traced(lambda: _answer(engine, CONTINUOUS, prompts), cuda=on_cuda)
+            yield entry
     if given.deterministic:
         # Its batches have one size, whoever is in them: here one that the workload fills.
         rows = given.rows or min(ROWS, workload.prompts)
         with _engine(loaded, _options(given, deterministic=True, batch_size=rows)) as engine:
             _answer(engine, CONTINUOUS, workload.requests(vocab, seed=1))
-            results.append(_timed(engine, CONTINUOUS, workload, prompts, peer="continuous, deterministic"))
+            yield _timed(engine, CONTINUOUS, workload, prompts, peer="continuous, deterministic")
     for batch in given.padded:
         some = prompts[: max(given.padded_prompts, batch)]
         with _engine(loaded, _options(given, batch_size=batch, kv_cache_dtype="auto")) as engine:
             _answer(engine, "padded", some[:batch])
-            results.append(_timed(engine, "padded", workload, some, peer=f"padded, batch {batch}"))
+            yield _timed(engine, "padded", workload, some, peer=f"padded, batch {batch}")
     if given.unbatched:
         with _engine(loaded, _options(given, batch_size=None, kv_cache_dtype="auto")) as engine:
             _answer(engine, "unbatched", prompts[:1])
-            results.append(_timed(engine, "unbatched", workload, prompts[: given.unbatched]))
-    return results
+            yield _timed(engine, "unbatched", workload, prompts[: given.unbatched])
 
 
 def _answer(engine: TransformersEngine, strategy: str, prompts: Sequence[EncodedPrompt]) -> int:
@@ -218,28 +226,6 @@ def _entry(peer: str, workload: Workload, prompts: int, seconds: float) -> dict[
         "prompts_per_second": prompts / seconds,
         "tokens_per_second": prompts * workload.new_tokens / seconds,
     }
-
-
-def _profile(engine: TransformersEngine, prompts: Sequence[EncodedPrompt]) -> dict[str, Any]:
-    """Where the device's time went: busy, by kernel, and idle between the first kernel and the last."""
-    import torch
-    from torch.profiler import ProfilerActivity, profile
-
-    cuda = engine.loaded.device.type == "cuda"
-    with profile(activities=[ProfilerActivity.CUDA] if cuda else [ProfilerActivity.CPU]) as trace:
-        _answer(engine, CONTINUOUS, prompts)
-    kernels = [event for event in trace.events() if not cuda or event.device_type == torch.autograd.DeviceType.CUDA]
-    spans = sorted((event.time_range.start, event.time_range.end) for event in kernels)
-    busy, end = 0.0, spans[0][0]
-    for begin, finish in spans:
-        busy += max(0.0, finish - max(begin, end))
-        end = max(end, finish)
-    whole = end - spans[0][0]
-    by_name: dict[str, float] = {}
-    for event in kernels:
-        by_name[event.name] = by_name.get(event.name, 0.0) + event.time_range.elapsed_us()
-    longest = sorted(by_name.items(), key=lambda item: -item[1])[:20]
-    return {"seconds": whole / 1e6, "idle_share": 1 - busy / whole, "microseconds_by_kernel": dict(longest)}
 
 
 def _vllm(folder: str, workloads: Sequence[Workload], vocab: int) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ writes there. Its content is always finite, and no sequence has it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -33,6 +33,10 @@ class PoolLayer:
     key_scales: torch.Tensor | None
     """[slots, kv heads], fp32: a key is `keys * key_scales[..., None]`; None where keys are kept as they came."""
     value_scales: torch.Tensor | None
+
+
+Store = Callable[[PoolLayer, torch.Tensor, torch.Tensor, torch.Tensor], None]
+"""Keeps keys and values [kv heads, tokens, dim] in a layer whose dtype they have, at slots [tokens], int64."""
 
 
 class PoolAttend(Protocol):
@@ -103,11 +107,14 @@ class DecodeTables:
     active: torch.Tensor
     """[most in a batch], int64: which row stands at each place of the batch."""
     items: torch.Tensor
-    """[capacity, 3], int32: first member, members, chunk (`planning.chunks`)."""
-    members: torch.Tensor
-    """[capacity], int32: places in the batch."""
-    item_count: torch.Tensor
-    """[1], int32."""
+    """[capacity, 4], int32: what the kernels work on, a plan of `planning.spans`; as its other tables, unread here
+    where the kernels are not used."""
+    item_counts: torch.Tensor
+    """[3], int32: 0, items of several entries, all items."""
+    entries: torch.Tensor
+    """[capacity, 3], int32."""
+    cells: torch.Tensor
+    """[most in a batch + 1], int32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +150,18 @@ class KeyValuePool:
         tensors = [t for layer in self.layers for t in (layer.keys, layer.values, layer.key_scales, layer.value_scales)]
         return sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
-    def write(self, layer: int, slots: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> PoolLayer:
-        """Keep keys and values [kv heads, tokens, dim] of one layer at `slots` [tokens], int64; returns the layer."""
+    def write(
+        self, layer: int, slots: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, store: Store | None = None
+    ) -> PoolLayer:
+        """Keep keys and values [kv heads, tokens, dim] of one layer at `slots` [tokens], int64; returns the layer.
+
+        Args:
+            store: does so faster than torch's operations, where numbers are kept as they came.
+        """
         kept = self.layers[layer]
+        if store is not None and self.kept_as not in _QUANTISED:
+            store(kept, slots, key, value)
+            return kept
         _write(kept.keys, kept.key_scales, slots, key.transpose(0, 1), self.kept_as)
         _write(kept.values, kept.value_scales, slots, value.transpose(0, 1), self.kept_as)
         return kept
@@ -217,13 +233,14 @@ class PoolPass:
     slots: torch.Tensor
     """[tokens], int64 on the device: where each token's keys and values go."""
     attend: PoolAttend
+    store: Store | None = None
     layers: int = 0
     windows: int = 0
 
     def run_layer(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, softcap: float, window: int
     ) -> torch.Tensor:
-        layer = self.pool.write(self.layers, self.slots, key, value)
+        layer = self.pool.write(self.layers, self.slots, key, value, store=self.store)
         self.layers += 1
         self.windows += window > 0
         return self.attend(query, layer, scale=scale, softcap=softcap or None, window=window or None)

@@ -1,12 +1,13 @@
-"""Attention over a pool of keys and values as Triton kernels, whose result for a row does not depend on its company.
+"""Attention over a pool of keys and values as Triton kernels.
 
-Prefill is the kernel of `fused.py`, with keys found by slot. A step of decoding has one query a row, so its parallel
-work is along the keys (flash-decoding, Dao et al. 2023): a row's keys are cut into chunks of `CHUNK` positions, chunks
-are attended to side by side, and a second kernel merges each row's in order of position. Rows that share a chunk's
-slots share the work on it: its keys are read once, and the rows stand in one tile beside each other.
+Prefill is the kernel of `fused.py`, with keys found by slot: its results do not depend on company. A step of decoding
+has one query a row, so its parallel work is along the keys (flash-decoding, Dao et al. 2023): a row's keys are cut into
+spans of positions (`planning.spans`), spans are attended to side by side, and a second kernel merges each row's in
+order of position. Rows that share a span's slots share the work on it: its keys are read once, and the rows stand in
+one tile beside each other.
 
-Chunks begin at fixed positions, a tile has the same shape whoever stands in it, and its rows are independent in a
-matrix product. So a row has the same bits alone, in any batch, and whatever shares its chunks.
+Where spans begin at fixed positions and every tile has the same shape whoever stands in it, a row has the same bits
+alone, in any batch, and whatever shares its spans: rows of a tile are independent in a matrix product.
 
 Everything that changes from step to step is read on the device, so one CUDA graph serves many steps.
 """
@@ -24,10 +25,7 @@ import triton.language as tl
 
 from evalsuite.attention.fused import (
     _LOG2E,
-    BLOCK_KEYS,
     MOST_ELEMENTS,
-    STAGES,
-    WARPS,
     Pooled,
     Tiles,
     launch,
@@ -37,17 +35,92 @@ from evalsuite.attention.fused import (
 )
 from evalsuite.attention.interface import NoTreeAttention
 from evalsuite.attention.pool import DecodeTables, PoolAttend, PoolLayer, PoolPack
+from evalsuite.planning.packs import Ints
+from evalsuite.planning.spans import Indices, StepPlan, fixed_spans, parting_spans
 
-CHUNK = 128
-"""Positions of a chunk: a multiple of `BLOCK_KEYS`. Short ones spread a small batch over a device; each costs a row's
-accumulator written and read."""
-DECODE_ROWS = 32
-"""Rows of a tile that members are chosen for. Most items have one member, whose few rows would leave a larger tile
-empty."""
-PROGRAMS_PER_PROCESSOR = 4
-"""That run at a time on a streaming multiprocessor: what one waits for, another computes."""
-_MERGED_CHUNKS = 8
-"""That the merge reads at a time."""
+FIXED_SPAN = 256
+"""Positions of a span where a row's bits may not depend on its company."""
+LONGEST_SPAN, SHORTEST_SPAN = 512, 128
+"""Else about so many: each costs a row's accumulator written and read, and a small batch needs many to keep a device
+busy."""
+_MERGED_HEADS = 8
+"""That a program of the merge holds."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecodeTile:
+    """What a program works on at a time, and with what."""
+
+    rows: int
+    """Rows of the batch times the query heads that share a key head, at least 16."""
+    keys: int
+    warps: int
+    stages: int
+    registers: int
+    """Of a thread, for numbers of two bytes in heads of up to 128: with fewer, more programs run side by side, whose
+    loads are under way at the same time."""
+    programs: int
+    """For each streaming multiprocessor."""
+
+
+MEMBERS = DecodeTile(rows=32, keys=32, warps=4, stages=3, registers=128, programs=8)
+"""For rows that share a span."""
+LONE = DecodeTile(rows=16, keys=32, warps=2, stages=3, registers=128, programs=8)
+"""For one row alone; and for all, where a row's bits may not depend on its company."""
+
+
+def fused_store(layer: PoolLayer, slots: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> None:
+    """`pool.Store` in one kernel, where a layer takes two of torch's, which are slower each."""
+    key, value = (x if x.stride(-1) == 1 else x.contiguous() for x in (key, value))
+    kv_heads, tokens, dim = key.shape
+    value_dim = value.shape[-1]
+    _store[(tokens,)](
+        key,
+        value,
+        layer.keys,
+        layer.values,
+        slots,
+        *key.stride()[:2],
+        *value.stride()[:2],
+        KV_HEADS=kv_heads,
+        DIM=dim,
+        VALUE_DIM=value_dim,
+        KV_HEADS_PADDED=triton.next_power_of_2(kv_heads),
+        DIM_PADDED=triton.next_power_of_2(dim),
+        VALUE_DIM_PADDED=triton.next_power_of_2(value_dim),
+    )
+
+
+@triton.jit
+def _store(
+    key,
+    value,
+    keys,
+    values,
+    slots,
+    k_head,
+    k_token,
+    v_head,
+    v_token,
+    KV_HEADS: tl.constexpr,
+    DIM: tl.constexpr,
+    VALUE_DIM: tl.constexpr,
+    KV_HEADS_PADDED: tl.constexpr,
+    DIM_PADDED: tl.constexpr,
+    VALUE_DIM_PADDED: tl.constexpr,
+):
+    """One token's keys and values."""
+    token = tl.program_id(0)
+    slot = tl.load(slots + token)
+    head = tl.arange(0, KV_HEADS_PADDED)[:, None]
+    dim = tl.arange(0, DIM_PADDED)[None, :]
+    value_dim = tl.arange(0, VALUE_DIM_PADDED)[None, :]
+    stands = (head < KV_HEADS) & (dim < DIM)
+    numbers = tl.load(key + head * k_head + token * k_token + dim, mask=stands)
+    tl.store(keys + slot * (KV_HEADS * DIM) + head * DIM + dim, numbers, mask=stands)
+    stands = (head < KV_HEADS) & (value_dim < VALUE_DIM)
+    numbers = tl.load(value + head * v_head + token * v_token + value_dim, mask=stands)
+    tl.store(values + slot * (KV_HEADS * VALUE_DIM) + head * VALUE_DIM + value_dim, numbers, mask=stands)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,49 +159,63 @@ def fused_prefill(pack: PoolPack, device: torch.device) -> PoolAttend:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DecodeWorkspace:
-    """What chunks hand to the merge, at fixed addresses. All layers can share it: it is used within a call."""
+    """What spans hand to the merge, at fixed addresses. All layers can share it: it is used within a call."""
 
     accumulators: torch.Tensor
-    """[batch * chunks * heads * value dim], fp32: sums of values, weighted relative to the chunk's largest score."""
+    """[cells * heads * value dim], fp32: sums of values, weighted relative to the span's largest score."""
     tops: torch.Tensor
-    """[batch * chunks * heads], fp32: the largest score, in powers of 2."""
+    """[cells * heads], fp32: the largest score, in powers of 2."""
     totals: torch.Tensor
-    """[batch * chunks * heads], fp32: sums of weights."""
-    batch: int
-    chunks: int
-    """Most of a row."""
-    most_members: int
-    """Of an item. It sets the shape of tiles, so it is the same throughout a run."""
+    """[cells * heads], fp32: sums of weights."""
+    cells: int
+    """Most of a plan."""
+    members: int
+    """Most rows in an item. It sets the shape of tiles, so it is the same throughout a run."""
+    fixed: bool
+    """Whether a row's bits may not depend on its company: spans at fixed positions, and rows that are alone in the same
+    tiles as others."""
     processors: int
     """Streaming multiprocessors of the device."""
 
+    def plan(self, slots: Ints, rows: Indices, ends: Ints, *, kv_heads: int) -> StepPlan:
+        """The work of a batch; arguments as of `planning.spans`."""
+        if self.fixed:
+            return fixed_spans(slots, rows, ends, length=FIXED_SPAN, most_members=self.members)
+        busy = self.processors * LONE.programs // kv_heads
+        length = LONGEST_SPAN if int((-(-ends // LONGEST_SPAN)).sum()) >= busy else SHORTEST_SPAN
+        return parting_spans(slots, rows, ends, length=length, most_members=self.members, most_cells=self.cells)
 
-def most_members(heads: int, kv_heads: int) -> int:
+
+def most_members(heads: int, kv_heads: int, *, fixed: bool) -> int:
     """How many rows of the batch fill a tile."""
-    return max(1, DECODE_ROWS // (heads // kv_heads))
+    return max(1, (LONE if fixed else MEMBERS).rows // (heads // kv_heads))
+
+
+def most_cells(places: int, width: int, *, fixed: bool) -> int:
+    """Of a plan for a batch of rows of up to `width` keys: those of every row by itself, and where rows share spans, on
+    the average two more."""
+    return places * int(triton.cdiv(width, FIXED_SPAN) if fixed else triton.cdiv(width, SHORTEST_SPAN) + 2)
 
 
 def decode_workspace(
-    device: torch.device, *, batch: int, width: int, heads: int, value_dim: int, most_members: int
+    device: torch.device, *, cells: int, heads: int, value_dim: int, members: int, fixed: bool
 ) -> DecodeWorkspace:
-    """For batches of up to `batch` rows of up to `width` keys, and layers of up to `heads` times `value_dim`."""
-    chunks = triton.cdiv(width, CHUNK)
-    cells = batch * chunks * heads
+    """For plans of up to `cells` cells, and layers of up to `heads` times `value_dim`; `fixed`: with fixed spans."""
     on_cuda = device.type == "cuda"
     return DecodeWorkspace(
-        accumulators=torch.zeros(cells * value_dim, device=device),
-        tops=torch.zeros(cells, device=device),
-        totals=torch.zeros(cells, device=device),
-        batch=batch,
-        chunks=chunks,
-        most_members=most_members,
+        accumulators=torch.zeros(cells * heads * value_dim, device=device),
+        tops=torch.zeros(cells * heads, device=device),
+        totals=torch.zeros(cells * heads, device=device),
+        cells=cells,
+        members=members,
+        fixed=fixed,
         processors=torch.cuda.get_device_properties(device).multi_processor_count if on_cuda else 1,
     )
 
 
-def workspace_bytes(*, batch: int, width: int, heads: int, value_dim: int) -> int:
+def workspace_bytes(*, cells: int, heads: int, value_dim: int) -> int:
     """That such a workspace takes."""
-    return int(4 * batch * triton.cdiv(width, CHUNK) * heads * (value_dim + 2))
+    return 4 * cells * heads * (value_dim + 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,82 +232,81 @@ class FusedStep:
         heads, batch, dim = query.shape
         kv_heads, value_dim = layer.values.shape[1:]
         group = heads // kv_heads
-        cells = space.batch * space.chunks * heads
-        if batch > space.batch or cells > len(space.tops) or cells * value_dim > len(space.accumulators):
-            raise ValueError(f"{batch} rows of {heads} heads of {value_dim} do not fit into the workspace")
+        if space.cells * heads * value_dim > len(space.accumulators):
+            raise ValueError(f"{space.cells} cells of {heads} heads of {value_dim} do not fit into the workspace")
         query = query if query.stride(-1) == 1 else query.contiguous()
         out = query.new_empty(batch, heads, value_dim)
         value_dim_padded = max(16, triton.next_power_of_2(value_dim))
-        programs = max(1, triton.cdiv(space.processors * PROGRAMS_PER_PROCESSOR, kv_heads))
-        _attend_chunks[(programs, kv_heads)](
-            query,
-            layer.keys,
-            layer.values,
-            layer.key_scales,
-            layer.value_scales,
-            space.accumulators,
-            space.tops,
-            space.totals,
-            tables.slots,
-            tables.lengths,
-            tables.active,
-            tables.items,
-            tables.members,
-            tables.item_count,
-            *query.stride()[:2],
-            tables.slots.shape[1],
-            space.chunks,
-            scale,
-            _LOG2E if softcap else scale * _LOG2E,
-            softcap or 0.0,
-            window or 0,
-            HEADS=heads,
-            KV_HEADS=kv_heads,
-            DIM=dim,
-            VALUE_DIM=value_dim,
-            DIM_PADDED=max(16, triton.next_power_of_2(dim)),
-            VALUE_DIM_PADDED=value_dim_padded,
-            GROUP=group,
-            ROWS=max(16, triton.next_power_of_2(space.most_members * group)),
-            CHUNK_=CHUNK,
-            KEYS=BLOCK_KEYS,
-            PRECISION="ieee" if query.dtype == torch.float32 else "tf32",
-            QUANTISED=layer.key_scales is not None,
-            num_warps=WARPS,
-            num_stages=STAGES,
-        )
-        _merge_chunks[(batch, heads)](
+        short = query.element_size() == 2 and max(dim, value_dim) <= 128
+        for begin, end, members, tile in (
+            [(0, 2, space.members, LONE)] if space.fixed else [(0, 1, space.members, MEMBERS), (1, 2, 1, LONE)]
+        ):
+            programs = max(1, triton.cdiv(space.processors * tile.programs, kv_heads))
+            _attend_spans[(programs, kv_heads)](
+                query,
+                layer.keys,
+                layer.values,
+                layer.key_scales,
+                layer.value_scales,
+                space.accumulators,
+                space.tops,
+                space.totals,
+                tables.slots,
+                tables.lengths,
+                tables.items,
+                tables.entries,
+                tables.item_counts,
+                *query.stride()[:2],
+                tables.slots.shape[1],
+                scale,
+                _LOG2E if softcap else scale * _LOG2E,
+                softcap or 0.0,
+                window or 0,
+                BEGIN=begin,
+                END=end,
+                HEADS=heads,
+                KV_HEADS=kv_heads,
+                DIM=dim,
+                VALUE_DIM=value_dim,
+                DIM_PADDED=max(16, triton.next_power_of_2(dim)),
+                VALUE_DIM_PADDED=value_dim_padded,
+                GROUP=group,
+                ROWS=max(16, triton.next_power_of_2(members * group)),
+                KEYS=tile.keys,
+                PRECISION="ieee" if query.dtype == torch.float32 else "tf32",
+                QUANTISED=layer.key_scales is not None,
+                WIDE=max(layer.keys.numel(), layer.values.numel()) > MOST_ELEMENTS,
+                num_warps=tile.warps,
+                num_stages=tile.stages,
+                maxnreg=tile.registers if short else None,
+            )
+        held = min(_MERGED_HEADS, triton.next_power_of_2(heads))
+        _merge_cells[(batch, triton.cdiv(heads, held))](
             space.accumulators,
             space.tops,
             space.totals,
             out,
-            tables.lengths,
-            tables.active,
-            len(tables.slots) - 1,
-            space.chunks,
-            window or 0,
+            tables.cells,
             HEADS=heads,
+            HELD=held,
             VALUE_DIM=value_dim,
             VALUE_DIM_PADDED=value_dim_padded,
-            CHUNK_=CHUNK,
-            MERGED=_MERGED_CHUNKS,
-            num_warps=WARPS,
+            num_warps=4,
         )
         return out
 
 
 def fused_decode(tables: DecodeTables, workspace: DecodeWorkspace) -> PoolAttend:
-    """Steps of as many places as they have queries; places that hold the dummy row come out as 0.
+    """Steps of as many places as they have queries; places without cells come out as 0.
 
-    Items are those of `planning.chunks.decode_items`, with this module's `CHUNK` and the workspace's `most_members`.
-    They hold every chunk of every row that is active, but for the dummy. Chunks that a row has not come to yet may be
-    among them, so items serve until a row has more keys than they were made for.
+    The tables hold a plan of `planning.spans`, with every span of every row that is active, but for the dummy. Spans
+    that a row has not come to yet may be among them, so a plan serves until a row has more keys than it was made for.
     """
     return FusedStep(tables, workspace)
 
 
-@triton.jit(do_not_specialize=["width", "chunks", "window"])
-def _attend_chunks(
+@triton.jit(do_not_specialize=["width", "window"])
+def _attend_spans(
     query,
     keys,
     values,
@@ -231,18 +317,18 @@ def _attend_chunks(
     totals,
     slots,
     lengths,
-    active,
     items,
-    members,
-    item_count,
+    entries,
+    item_counts,
     q_head,
     q_token,
     width,
-    chunks,
     scale,
     factor,
     softcap,
     window,
+    BEGIN: tl.constexpr,
+    END: tl.constexpr,
     HEADS: tl.constexpr,
     KV_HEADS: tl.constexpr,
     DIM: tl.constexpr,
@@ -251,15 +337,16 @@ def _attend_chunks(
     VALUE_DIM_PADDED: tl.constexpr,
     GROUP: tl.constexpr,
     ROWS: tl.constexpr,
-    CHUNK_: tl.constexpr,
     KEYS: tl.constexpr,
     PRECISION: tl.constexpr,
     QUANTISED: tl.constexpr,
+    WIDE: tl.constexpr,
 ):
-    """Items p, p + programs, ...: a chunk's members, for the query heads of one key head.
+    """Items p, p + programs, ... of those from item_counts[BEGIN] to item_counts[END]: a span's members, for the query
+    heads of one key head.
 
-    A chunk that no member sees is passed over, and so are its blocks of keys that none does: a block that a row does
-    not see leaves what it has as it is, bit for bit.
+    Blocks of keys that no member sees are passed over: a block that a row does not see leaves what it has as it is, bit
+    for bit. A cell whose row sees nothing of the span gets a total of 0 and a top of -inf, and no accumulator.
     """
     kv_head = tl.program_id(1)
     row = tl.arange(0, ROWS)
@@ -272,108 +359,107 @@ def _attend_chunks(
     if QUANTISED:
         key_scales += kv_head
         value_scales += kv_head
-    for item in range(tl.program_id(0), tl.load(item_count), tl.num_programs(0)):
-        first = tl.load(items + item * 3)
-        chunk = tl.load(items + item * 3 + 2)
-        real = member < tl.load(items + item * 3 + 1)
-        place = tl.load(members + first + member, mask=real, other=0)
-        length = tl.load(lengths + tl.load(active + place, mask=real, other=0), mask=real, other=0)
-        begin = chunk * CHUNK_
+    begin_item = tl.load(item_counts + BEGIN) + tl.program_id(0)
+    last_item = tl.load(item_counts + END)
+    # An item's records are read while the one before is computed: they lead to one another. Its begin and end are not
+    # carried over as well, since Triton 3.6 then takes the first item's begin for all.
+    first = tl.load(items + begin_item * 4, mask=begin_item < last_item, other=0)
+    count = tl.load(items + begin_item * 4 + 1, mask=begin_item < last_item, other=0)
+    leader = tl.load(entries + first * 3 + 1, mask=begin_item < last_item, other=0)
+    for item in range(begin_item, last_item, tl.num_programs(0)):
+        begin = tl.load(items + item * 4 + 2)
+        end = tl.load(items + item * 4 + 3)
+        real = member < count
+        entry = entries + (first + member) * 3
+        place = tl.load(entry, mask=real, other=0)
+        length = tl.load(lengths + tl.load(entry + 1, mask=real, other=0), mask=real, other=0)
+        cell = tl.load(entry + 2, mask=real, other=0).to(tl.int64) * HEADS + head
+        table = slots + leader.to(tl.int64) * width
+        following = item + tl.num_programs(0)
+        first = tl.load(items + following * 4, mask=following < last_item, other=0)
+        count = tl.load(items + following * 4 + 1, mask=following < last_item, other=0)
+        q = tl.load(
+            query + place[:, None] * q_token + head[:, None] * q_head + dim[None, :],
+            mask=real[:, None] & (dim < DIM)[None, :],
+            other=0.0,
+        )
         start = begin
-        stop = tl.minimum(begin + CHUNK_, tl.max(length, 0))
+        stop = tl.minimum(end, tl.max(length, 0))
         if window > 0:
-            earliest = tl.min(tl.where(real, tl.maximum(length - window, 0), begin + CHUNK_), 0)
+            earliest = tl.min(tl.where(real, tl.maximum(length - window, 0), end), 0)
             start = tl.maximum(begin, earliest // KEYS * KEYS)
-        if start < stop:
-            table = slots + tl.load(active + tl.load(members + first)).to(tl.int64) * width
-            q = tl.load(
-                query + place[:, None] * q_token + head[:, None] * q_head + dim[None, :],
-                mask=real[:, None] & (dim < DIM)[None, :],
-                other=0.0,
-            )
-            top = tl.full([ROWS], float("-inf"), tl.float32)
-            total = tl.zeros([ROWS], tl.float32)
-            gathered = tl.zeros([ROWS, VALUE_DIM_PADDED], tl.float32)
-            for block in range(start, stop, KEYS):
-                at = block + tl.arange(0, KEYS)
-                seen = at[None, :] < length[:, None]
-                if window > 0:
-                    seen = seen & (at[None, :] >= length[:, None] - window)
-                # Behind all members' keys the scratch, which is finite: nothing may have been written there yet.
-                slot = tl.load(table + at, mask=at < stop, other=0).to(tl.int64)
-                key_rows = keys + slot * (KV_HEADS * DIM)
-                value_rows = values + slot * (KV_HEADS * VALUE_DIM)
-                key_scale_at = key_scales
-                value_scale_at = value_scales
-                if QUANTISED:
-                    key_scale_at = key_scales + slot * KV_HEADS
-                    value_scale_at = value_scales + slot * KV_HEADS
-                top, total, gathered = weigh(
-                    q, top, total, gathered, key_rows, value_rows, key_scale_at, value_scale_at, seen,
-                    factor, scale, softcap, DIM, VALUE_DIM, DIM_PADDED, VALUE_DIM_PADDED, True, PRECISION, QUANTISED,
-                )  # fmt: skip
-            sees = real & (length > begin)
+        top = tl.full([ROWS], float("-inf"), tl.float32)
+        total = tl.zeros([ROWS], tl.float32)
+        gathered = tl.zeros([ROWS, VALUE_DIM_PADDED], tl.float32)
+        for block in range(start, stop, KEYS):
+            at = block + tl.arange(0, KEYS)
+            seen = (at[None, :] < length[:, None]) & (at < end)[None, :]
             if window > 0:
-                sees = sees & (length - window < begin + CHUNK_)
-            cell = (place.to(tl.int64) * chunks + chunk) * HEADS + head
-            tl.store(tops + cell, top, mask=sees)
-            tl.store(totals + cell, total, mask=sees)
-            tl.store(
-                accumulators + cell[:, None] * VALUE_DIM + value_dim[None, :],
-                gathered,
-                mask=sees[:, None] & (value_dim < VALUE_DIM)[None, :],
-            )
+                seen = seen & (at[None, :] >= length[:, None] - window)
+            # Behind all members' keys the scratch, which is finite: nothing may have been written there yet.
+            slot = tl.load(table + at, mask=at < stop, other=0)
+            if WIDE:
+                slot = slot.to(tl.int64)
+            key_rows = keys + slot * (KV_HEADS * DIM)
+            value_rows = values + slot * (KV_HEADS * VALUE_DIM)
+            key_scale_at = key_scales
+            value_scale_at = value_scales
+            if QUANTISED:
+                key_scale_at = key_scales + slot * KV_HEADS
+                value_scale_at = value_scales + slot * KV_HEADS
+            top, total, gathered = weigh(
+                q, top, total, gathered, key_rows, value_rows, key_scale_at, value_scale_at, seen,
+                factor, scale, softcap, DIM, VALUE_DIM, DIM_PADDED, VALUE_DIM_PADDED, True, PRECISION, QUANTISED,
+            )  # fmt: skip
+        leader = tl.load(entries + first * 3 + 1)
+        tl.store(tops + cell, top, mask=real)
+        tl.store(totals + cell, total, mask=real)
+        tl.store(
+            accumulators + cell[:, None] * VALUE_DIM + value_dim[None, :],
+            gathered,
+            mask=(real & (total > 0))[:, None] & (value_dim < VALUE_DIM)[None, :],
+        )
 
 
-@triton.jit(do_not_specialize=["dummy", "chunks", "window"])
-def _merge_chunks(
+@triton.jit
+def _merge_cells(
     accumulators,
     tops,
     totals,
     out,
-    lengths,
-    active,
-    dummy,
-    chunks,
-    window,
+    cells,
     HEADS: tl.constexpr,
+    HELD: tl.constexpr,
     VALUE_DIM: tl.constexpr,
     VALUE_DIM_PADDED: tl.constexpr,
-    CHUNK_: tl.constexpr,
-    MERGED: tl.constexpr,
 ):
-    """The chunks that one row sees, for one head."""
+    """The cells of one place, for some heads, in order of position."""
     place = tl.program_id(0)
-    head = tl.program_id(1)
-    row = tl.load(active + place)
-    length = tl.where(row < dummy, tl.load(lengths + row), 0)
+    head = (tl.program_id(1) * HELD + tl.arange(0, HELD)).to(tl.int64)
     value_dim = tl.arange(0, VALUE_DIM_PADDED)
-    begin = 0
-    if window > 0:
-        begin = tl.maximum(length - window, 0) // CHUNK_
-    end = tl.cdiv(length, CHUNK_)
-    top = tl.full([1], float("-inf"), tl.float32)
-    total = tl.zeros([1], tl.float32)
-    gathered = tl.zeros([VALUE_DIM_PADDED], tl.float32)
-    for first in range(begin, end, MERGED):
-        number = first + tl.arange(0, MERGED)
-        cell = (place.to(tl.int64) * chunks + number) * HEADS + head
-        chunk_tops = tl.load(tops + cell, mask=number < end, other=float("-inf"))
-        chunk_totals = tl.load(totals + cell, mask=number < end, other=0.0)
+    stands = (head < HEADS)[:, None] & (value_dim < VALUE_DIM)[None, :]
+    top = tl.full([HELD], float("-inf"), tl.float32)
+    total = tl.zeros([HELD], tl.float32)
+    gathered = tl.zeros([HELD, VALUE_DIM_PADDED], tl.float32)
+    for number in range(tl.load(cells + place), tl.load(cells + place + 1)):
+        cell = number * HEADS + head
+        cell_top = tl.load(tops + cell, mask=head < HEADS, other=float("-inf"))
+        cell_total = tl.load(totals + cell, mask=head < HEADS, other=0.0)
         part = tl.load(
             accumulators + cell[:, None] * VALUE_DIM + value_dim[None, :],
-            mask=(number < end)[:, None] & (value_dim < VALUE_DIM)[None, :],
+            mask=stands & (cell_top > float("-inf"))[:, None],
             other=0.0,
         )
-        new_top = tl.maximum(top, tl.max(chunk_tops, 0))
-        weights = tl.exp2(chunk_tops - new_top)
-        shrink = tl.exp2(top - new_top)
-        total = total * shrink + tl.sum(chunk_totals * weights, 0)
-        gathered = gathered * shrink + tl.sum(part * weights[:, None], 0)
+        new_top = tl.maximum(top, cell_top)
+        finite_top = tl.where(new_top == float("-inf"), 0.0, new_top)
+        weight = tl.exp2(cell_top - finite_top)
+        shrink = tl.exp2(top - finite_top)
+        total = total * shrink + cell_total * weight
+        gathered = gathered * shrink[:, None] + part * weight[:, None]
         top = new_top
-    result = tl.where(row < dummy, gathered / total, 0.0)
+    result = tl.where((total > 0)[:, None], gathered / total[:, None], 0.0)
     tl.store(
-        out + (place * HEADS + head) * VALUE_DIM + value_dim,
+        out + (place * HEADS + head)[:, None] * VALUE_DIM + value_dim[None, :],
         result.to(out.dtype.element_ty),
-        mask=value_dim < VALUE_DIM,
+        mask=stands,
     )

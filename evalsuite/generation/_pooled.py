@@ -26,6 +26,7 @@ from evalsuite.attention.pool import (
     PoolPack,
     PoolPass,
     ShapeProbe,
+    Store,
     at_indices,
 )
 from evalsuite.attention.pooled_plain import plain_decode, plain_prefill
@@ -33,7 +34,6 @@ from evalsuite.errors import ConfigError, first_line
 from evalsuite.generation._schedule import DecodeRound, Floats, PrefillRound, Row, Schedule, Written
 from evalsuite.generation.sampling import choose, sampling_of, uniforms
 from evalsuite.loading.fusing import quiet_compilation
-from evalsuite.planning.chunks import decode_items
 from evalsuite.planning.packs import Branch, Ints, packs
 from evalsuite.runner import ModelRunner, is_out_of_memory
 from evalsuite.tree_forward import TreeForward
@@ -146,8 +146,7 @@ class PooledForward(TreeForward):
             return 0
         from evalsuite.attention.pooled_fused import workspace_bytes
 
-        heads = self._runner.model.config.get_text_config().num_attention_heads
-        return workspace_bytes(batch=self._places, width=self._width, heads=heads, value_dim=self._value_dim)
+        return workspace_bytes(cells=self._most_cells, heads=self._heads, value_dim=self._value_dim)
 
     @property
     def _value_dim(self) -> int:
@@ -225,7 +224,7 @@ class PooledForward(TreeForward):
         columns = self._padded(sites, self.max_sites or len(sites))
 
         def forward() -> torch.Tensor:
-            run = PoolPass(self.pool, slots, self._prefill_attention(tables))
+            run = PoolPass(self.pool, slots, self._prefill_attention(tables), self._store())
             with self._layers(dynamic=not self._deterministic), attention_from(self._runner.model, self._configs, run):
                 return self._runner.logits_at(ids, torch.zeros_like(columns), columns, position_ids=at)
 
@@ -306,12 +305,11 @@ class PooledForward(TreeForward):
         if self._fused_kernel:
             ends = np.zeros(size, dtype=np.int32)
             ends[: len(batch)] = most
-            chunk, members_of_item = self._item_shape
-            lasts = self._host_slots[:, chunk - 1 :: chunk][places]
-            items, members = decode_items(lasts, ends, chunk, members_of_item)
-            tables.items[: len(items)].copy_(self._to_device(items))
-            tables.members[: len(members)].copy_(self._to_device(members))
-            tables.item_count.copy_(self._to_device(np.array([len(items)], dtype=np.int32)))
+            plan = self._workspace().plan(self._host_slots, places, ends, kv_heads=self._kv_heads)
+            tables.items[: len(plan.items)].copy_(self._to_device(plan.items))
+            tables.item_counts.copy_(self._to_device(np.array([0, plan.shared, len(plan.items)], dtype=np.int32)))
+            tables.entries[: len(plan.entries)].copy_(self._to_device(plan.entries))
+            tables.cells[: len(plan.cells)].copy_(self._to_device(plan.cells))
         self._composed, self._size = round_.batch_number, size
 
     def _fed_draws(self, rows: Sequence[Row], schedule: Schedule) -> np.ndarray[Any, Any]:
@@ -348,7 +346,7 @@ class PooledForward(TreeForward):
         tables.lengths.index_copy_(0, rows, torch.minimum(positions.int() + 1, self._most_keys[rows]))
         # Rows that go on to the end of a round may leave the model's window.
         at = positions if self._runner.window is None else positions.clamp(max=self._runner.window - 1)
-        run = PoolPass(self.pool, slots, self._decode_attention(size))
+        run = PoolPass(self.pool, slots, self._decode_attention(size), self._store())
         with self._layers(dynamic=not self._deterministic), attention_from(self._runner.model, self._configs, run):
             output = self._runner.forward(ids[None], position_ids=at[None], use_cache=False)
         draws = None if self._draws is None else self._draws[rows, positions]
@@ -361,7 +359,8 @@ class PooledForward(TreeForward):
     def _capture(self, size: int) -> None:
         """Keep a step for batches of `size` as a CUDA graph; where that fails, steps are launched kernel by kernel."""
         self._tables.active[:size].fill_(self._rows)  # the dummy alone: what it writes goes to the scratch
-        self._tables.item_count.zero_()
+        self._tables.item_counts.zero_()
+        self._tables.cells.zero_()
         stream = torch.cuda.current_stream()
         with self._runner.uncounted():
             try:
@@ -419,6 +418,13 @@ class PooledForward(TreeForward):
 
         return fused_prefill(tables, self._runner.device)
 
+    def _store(self) -> Store | None:
+        if not self._fused_kernel:
+            return None
+        from evalsuite.attention.pooled_fused import fused_store
+
+        return fused_store
+
     def _decode_attention(self, size: int) -> PoolAttend:
         if not self._fused_kernel:
             return plain_decode(replace(self._tables, active=self._tables.active[:size]))
@@ -429,38 +435,44 @@ class PooledForward(TreeForward):
     def _workspace(self) -> DecodeWorkspace:
         """What chunks of keys hand on within a step; made for the widest layer, once."""
         if self._space is None:
-            from evalsuite.attention.pooled_fused import decode_workspace
+            from evalsuite.attention.pooled_fused import decode_workspace, most_members
 
-            config = self._runner.model.config.get_text_config()
             self._space = decode_workspace(
                 self._runner.device,
-                batch=self._places,
-                width=self._width,
-                heads=config.num_attention_heads,
+                cells=self._most_cells,
+                heads=self._heads,
                 value_dim=self._value_dim,
-                most_members=self._item_shape[1],
+                members=most_members(self._heads, self._kv_heads, fixed=self._deterministic),
+                fixed=self._deterministic,
             )
         return self._space
 
     @property
-    def _item_shape(self) -> tuple[int, int]:
-        """(positions, most rows) of an item of work."""
-        from evalsuite.attention.pooled_fused import CHUNK, most_members
+    def _heads(self) -> int:
+        return int(self._runner.model.config.get_text_config().num_attention_heads)
 
-        config = self._runner.model.config.get_text_config()
-        heads = config.num_attention_heads
-        return CHUNK, most_members(heads, getattr(config, "num_key_value_heads", None) or heads)
+    @property
+    def _kv_heads(self) -> int:
+        return getattr(self._runner.model.config.get_text_config(), "num_key_value_heads", None) or self._heads
+
+    @property
+    def _most_cells(self) -> int:
+        """Of the kernels' plans."""
+        if not self._fused_kernel:
+            return 0
+        from evalsuite.attention.pooled_fused import most_cells
+
+        return most_cells(self._places, self._width, fixed=self._deterministic)
 
     def _new_tables(self) -> DecodeTables:
-        # Each chunk of each row in an item of its own, at most.
-        items = self._places * (1 + self._width // self._item_shape[0]) if self._fused_kernel else 1
         return DecodeTables(
             slots=self._zeros(self._rows + 1, self._width),
             lengths=self._zeros(self._rows + 1),
             active=self._zeros(self._places, dtype=torch.int64),
-            items=self._zeros(items, 3),
-            members=self._zeros(items),
-            item_count=self._zeros(1),
+            items=self._zeros(self._most_cells, 4),
+            item_counts=self._zeros(3),
+            entries=self._zeros(self._most_cells, 3),
+            cells=self._zeros(self._places + 1),
         )
 
     def _zeros(self, *shape: int, dtype: torch.dtype = torch.int32) -> torch.Tensor:

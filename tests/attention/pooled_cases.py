@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from evalsuite.attention.pool import DecodeTables, PoolAttend, PoolLayer, PoolPack
 from evalsuite.attention.pooled_plain import plain_decode, plain_prefill
-from evalsuite.planning.chunks import decode_items
 from evalsuite.planning.packs import Branch, packs
+from evalsuite.planning.spans import fixed_spans, parting_spans
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1" and importlib.util.find_spec("triton") is not None
 CUDA = torch.cuda.is_available() and not INTERPRETED
@@ -172,13 +172,16 @@ def prefill(case: Case, kind: str, *, token_budget: int, padding: int = 0) -> di
     return got
 
 
-def decode(case: Case, kind: str, *, places: list[int], most_members: int = 2, padded: int = 0) -> torch.Tensor:
+def decode(
+    case: Case, kind: str, *, places: list[int], most_members: int = 2, padded: int = 0, fixed: bool = True
+) -> torch.Tensor:
     """[batch, heads, value dim].
 
     Args:
         padded: how much wider than its rows the table is.
+        fixed: with spans at fixed positions, else with such as end where rows part.
     """
-    tables, workspace = step_tables(case, kind, places=places, most_members=most_members, padded=padded)
+    tables, workspace = step_tables(case, kind, places=places, most_members=most_members, padded=padded, fixed=fixed)
     asked = [case.rows[row][case.lengths[row] - 1] if row < len(case.rows) else 0 for row in places]
     if kind == "plain":
         return case.attend(plain_decode(tables), asked)
@@ -186,7 +189,7 @@ def decode(case: Case, kind: str, *, places: list[int], most_members: int = 2, p
 
 
 def step_tables(
-    case: Case, kind: str, *, places: list[int], most_members: int, padded: int = 0
+    case: Case, kind: str, *, places: list[int], most_members: int, padded: int = 0, fixed: bool = True
 ) -> tuple[DecodeTables, Any]:
     """The tables of a step, with what nobody may read behind their items, and a workspace of NaN for the kernels."""
     dummy, width = len(case.rows), max(len(row) for row in case.rows) + padded
@@ -194,25 +197,33 @@ def step_tables(
     for number, row in enumerate(case.rows):
         slots[number, : len(row)] = row
     ends = np.array([*(len(row) for row in case.rows), 0], dtype=np.int32)
-    chunk = fused().CHUNK if kind == "fused" else 8
-    items, members = decode_items(slots[places][:, chunk - 1 :: chunk], ends[places], chunk, most_members)
+    rows = np.array(places, dtype=np.int32)
+    if fixed:
+        plan = fixed_spans(slots, rows, ends[rows], length=128, most_members=most_members)
+    else:
+        plan = parting_spans(slots, rows, ends[rows], length=64, most_members=most_members, most_cells=10**6)
+
+    def table(numbers: Any) -> torch.Tensor:
+        return torch.tensor(numbers, dtype=torch.int32, device=DEVICE)
+
     tables = DecodeTables(
-        slots=torch.from_numpy(slots).to(DEVICE),
-        lengths=torch.tensor([*case.lengths, 1], dtype=torch.int32, device=DEVICE),
+        slots=table(slots),
+        lengths=table([*case.lengths, 1]),
         active=torch.tensor(places, device=DEVICE),
-        items=torch.from_numpy(np.concatenate([items, np.full((3, 3), 10**6, dtype=np.int32)])).to(DEVICE),
-        members=torch.from_numpy(np.append(members, np.int32(10**6))).to(DEVICE),
-        item_count=torch.tensor([len(items)], dtype=torch.int32, device=DEVICE),
+        items=table(np.concatenate([plan.items, np.full((3, 4), 10**6, dtype=np.int32)])),
+        item_counts=table([0, plan.shared, len(plan.items)]),
+        entries=table(np.concatenate([plan.entries, np.full((3, 3), 10**6, dtype=np.int32)])),
+        cells=table(plan.cells),
     )
     if kind == "plain":
         return tables, None
     workspace = fused().decode_workspace(
         DEVICE,
-        batch=len(places) + 1,
-        width=width,
+        cells=len(tables.entries),
         heads=case.query.shape[1],
         value_dim=case.layer.values.shape[-1],
-        most_members=most_members,
+        members=most_members,
+        fixed=fixed,
     )
     for tensor in (workspace.accumulators, workspace.tops, workspace.totals):
         tensor.fill_(math.nan)

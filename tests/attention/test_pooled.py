@@ -32,10 +32,12 @@ def test_a_pack_attends_to_what_each_token_comes_after(kind: str, case: Case, to
 
 
 @kinds
-@given(case=cases(longest=300), most_members=st.integers(1, 4), padded=st.integers(0, 200))
-def test_a_step_attends_to_each_rows_own_keys(kind: str, case: Case, most_members: int, padded: int) -> None:
+@given(case=cases(longest=300), most_members=st.integers(1, 4), padded=st.integers(0, 200), fixed=st.booleans())
+def test_a_step_attends_to_each_rows_own_keys(
+    kind: str, case: Case, most_members: int, padded: int, fixed: bool
+) -> None:
     places = case.places()
-    got = decode(case, kind, places=places, most_members=most_members, padded=padded)
+    got = decode(case, kind, places=places, most_members=most_members, padded=padded, fixed=fixed)
     for place, row in enumerate(places):
         if row == len(case.rows):
             assert not got[place].any(), "an unused place comes out as 0"

@@ -68,15 +68,20 @@ def test_the_kernels_are_attention(shape: tuple[int, int, int, int], kept_as: st
     for window in (None, 33, 140):
         case = a_case(shape, kept_as, dtype, window)
         places = case.places()
-        stepped = decode(case, "fused", places=places, most_members=fused().most_members(*shape[:2]))
+        ways = [
+            decode(
+                case, "fused", places=places, most_members=fused().most_members(*shape[:2], fixed=fixed), fixed=fixed
+            )
+            for fixed in (True, False)
+        ]
         packed = prefill(case, "fused", token_budget=256) if CUDA else {}
         for place, row in enumerate(places):
             if row == len(case.rows):
-                assert not stepped[place].any()
+                assert not any(way[place].any() for way in ways)
                 continue
             want = expected(case, case.rows[row])
             bound = tolerance * max(1.0, float(want.abs().max()))
-            assert close(stepped[place], want, bound)
+            assert all(close(way[place], want, bound) for way in ways)
             assert not packed or close(packed[case.rows[row][-1]], want, bound)
 
 
@@ -126,14 +131,14 @@ def test_a_pool_may_have_more_numbers_than_32_bits_count() -> None:
 
 
 @needs_cuda
-def test_a_captured_step_reads_its_tables_anew() -> None:
+@pytest.mark.parametrize("fixed", [True, False])
+def test_a_captured_step_reads_its_tables_anew(fixed: bool) -> None:
     """Captured once; then rows grow by a key, change places, and leave."""
     case = a_case((8, 2, 128, 128), "auto", torch.bfloat16)
     places = case.places()
-    tables, workspace = step_tables(case, "fused", places=places, most_members=8)
-    items = torch.zeros(200, 3, dtype=torch.int32, device=DEVICE)
-    members = torch.zeros(200, dtype=torch.int32, device=DEVICE)
-    tables = replace(tables, items=items, members=members, item_count=torch.zeros_like(tables.item_count))
+    tables, workspace = step_tables(case, "fused", places=places, most_members=8, fixed=fixed)
+    items, entries = (torch.zeros(200, n, dtype=torch.int32, device=DEVICE) for n in (4, 3))
+    tables = replace(tables, items=items, entries=entries, item_counts=torch.zeros_like(tables.item_counts))
     attend, layer = fused().fused_decode(tables, workspace), on_device(case.layer)
     query = torch.zeros(len(places), 8, 128, dtype=torch.bfloat16, device=DEVICE).transpose(0, 1)
 
@@ -148,11 +153,11 @@ def test_a_captured_step_reads_its_tables_anew() -> None:
     for shorter in (1, 0):
         for order in (places, places[::-1], [6, 2, 6, 6, 5, 6, 6]):
             now = replace(case, lengths=[max(length - shorter, 1) for length in case.lengths])
-            made, _ = step_tables(now, "fused", places=order, most_members=8)
-            for name in ("slots", "lengths", "active", "item_count"):
+            made, _ = step_tables(now, "fused", places=order, most_members=8, fixed=fixed)
+            for name in ("slots", "lengths", "active", "item_counts", "cells"):
                 getattr(tables, name).copy_(getattr(made, name))
-            items[: len(made.items)], members[: len(made.members)] = made.items, made.members
+            items[: len(made.items)], entries[: len(made.entries)] = made.items, made.entries
             asked = [now.rows[row][now.lengths[row] - 1] if row < 6 else 0 for row in order]
             query.copy_(case.query[asked].transpose(0, 1))
             graph.replay()
-            assert torch.equal(out.cpu(), decode(now, "fused", places=order, most_members=8))
+            assert torch.equal(out.cpu(), decode(now, "fused", places=order, most_members=8, fixed=fixed))
