@@ -17,6 +17,8 @@ import torch
 from evalsuite.planning.packs import Ints, Pack
 
 SCRATCH = 0
+FAR = 2**30
+"""More than any slot."""
 _QUANTISED = {"int8": (torch.int8, 127.0), "fp8": (torch.float8_e4m3fn, 448.0)}
 """Name of a format to the dtype that numbers are kept in, and the largest of it that is used."""
 _SMALLEST_SCALE = 1e-12
@@ -34,6 +36,14 @@ class PoolLayer:
     """[slots, kv heads], fp32: a key is `keys * key_scales[..., None]`; None where keys are kept as they came."""
     value_scales: torch.Tensor | None
 
+    @property
+    def large(self) -> int:
+        """Numbers in the larger of both."""
+        return max(self.keys.numel(), self.values.numel())
+
+
+KeysAndValues = tuple[torch.Tensor, torch.Tensor]
+"""[kv heads, tokens, dim] each, views in any layout."""
 
 Store = Callable[[PoolLayer, torch.Tensor, torch.Tensor, torch.Tensor], None]
 """Keeps keys and values [kv heads, tokens, dim] in a layer whose dtype they have, at slots [tokens], int64."""
@@ -43,11 +53,19 @@ class PoolAttend(Protocol):
     """Attention over a pool, for the tokens of one forward."""
 
     def __call__(
-        self, query: torch.Tensor, layer: PoolLayer, *, scale: float, softcap: float | None, window: int | None
+        self,
+        query: torch.Tensor,
+        layer: PoolLayer,
+        fresh: KeysAndValues,
+        *,
+        scale: float,
+        softcap: float | None,
+        window: int | None,
     ) -> torch.Tensor:
         """query [heads, tokens, dim], a view in any layout; returns [tokens, heads, value dim] in its dtype.
 
         Args:
+            fresh: of the same tokens, as they came; the layer has them, too.
             scale: factor of the scores.
             softcap: scores become softcap * tanh(scores / softcap).
             window: a query sees the keys less than this many positions before it, itself included.
@@ -69,6 +87,8 @@ class PoolPack:
     """[segments]: where in `path` the list of these begins."""
     path: Ints
     """Slots of ancestors, root first."""
+    near: Ints
+    """The same ancestors: those that stand in the pack by their index in it, the others by their slot less `FAR`."""
     own: Ints
     """[used]: the slot of each of the pack's tokens."""
 
@@ -81,6 +101,7 @@ class PoolPack:
             ancestors=pack.ancestors,
             paths=pack.paths,
             path=at_indices(pack.path, pack, before=before, own=own),
+            near=at_indices(pack.path, pack, before=before - FAR, own=np.arange(len(own), dtype=np.int32)),
             own=own,
         )
 
@@ -243,4 +264,4 @@ class PoolPass:
         layer = self.pool.write(self.layers, self.slots, key, value, store=self.store)
         self.layers += 1
         self.windows += window > 0
-        return self.attend(query, layer, scale=scale, softcap=softcap or None, window=window or None)
+        return self.attend(query, layer, (key, value), scale=scale, softcap=softcap or None, window=window or None)

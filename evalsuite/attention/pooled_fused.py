@@ -27,14 +27,15 @@ from evalsuite.attention.fused import (
     _LOG2E,
     MOST_ELEMENTS,
     Pooled,
+    Tile,
     Tiles,
     launch,
-    list_of_ancestors,
+    on_device,
     to_device,
     weigh,
 )
 from evalsuite.attention.interface import NoTreeAttention
-from evalsuite.attention.pool import DecodeTables, PoolAttend, PoolLayer, PoolPack
+from evalsuite.attention.pool import FAR, DecodeTables, KeysAndValues, PoolAttend, PoolLayer, PoolPack
 from evalsuite.planning.packs import Ints
 from evalsuite.planning.spans import Indices, StepPlan, fixed_spans, parting_spans
 
@@ -48,17 +49,9 @@ _MERGED_HEADS = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DecodeTile:
-    """What a program works on at a time, and with what."""
+class DecodeTile(Tile):
+    """Of a step of decoding, whose tokens are rows of the batch; at least 16 rows."""
 
-    rows: int
-    """Rows of the batch times the query heads that share a key head, at least 16."""
-    keys: int
-    warps: int
-    stages: int
-    registers: int
-    """Of a thread, for numbers of two bytes in heads of up to 128: with fewer, more programs run side by side, whose
-    loads are under way at the same time."""
     programs: int
     """For each streaming multiprocessor."""
 
@@ -130,30 +123,48 @@ class PooledTiles:
     pack: PoolPack
     path: torch.Tensor
     """Slots of ancestors, int32 on the device."""
+    near: torch.Tensor
+    """`PoolPack.near`, likewise."""
     own: torch.Tensor
     """[used], int32 on the device: slots of the pack's tokens."""
     tiles: Tiles
 
     def __call__(
-        self, query: torch.Tensor, layer: PoolLayer, *, scale: float, softcap: float | None, window: int | None
+        self,
+        query: torch.Tensor,
+        layer: PoolLayer,
+        fresh: KeysAndValues,
+        *,
+        scale: float,
+        softcap: float | None,
+        window: int | None,
     ) -> torch.Tensor:
         heads, tokens, _ = query.shape
         if query.numel() > MOST_ELEMENTS:
             raise NoTreeAttention(f"{query.numel():,} numbers in a pack's queries; use a smaller --token-budget")
         query = query if query.stride(-1) == 1 else query.contiguous()
-        key, value = layer.keys.transpose(0, 1), layer.values.transpose(0, 1)
-        out = query.new_empty(tokens, heads, value.shape[-1])
+        kept = layer.keys.transpose(0, 1), layer.values.transpose(0, 1)
+        out = query.new_empty(tokens, heads, kept[1].shape[-1])
         out[self.pack.used :].zero_()  # the padding: what comes of it is written to the pool's scratch
-        tiles = self.tiles.for_group(heads // key.shape[0])
+        tiles = self.tiles.for_group(heads // len(kept[0]))
+        if layer.key_scales is None and layer.large <= MOST_ELEMENTS:
+            # The pack's own keys where they came from: no look at a table before each.
+            key, value = (x if x.stride(-1) == 1 else x.contiguous() for x in fresh)
+            launch(query, key, value, *kept, out, tiles, self.near, Pooled(), FAR, scale, softcap, window)
+            return out
         pooled = Pooled(self.own, layer.key_scales, layer.value_scales)
-        launch(query, key, value, key, value, out, tiles, self.path, pooled, 0, scale, softcap, window)
+        launch(query, *kept, *kept, out, tiles, self.path, pooled, 0, scale, softcap, window)
         return out
 
 
 def fused_prefill(pack: PoolPack, device: torch.device) -> PoolAttend:
     """The tables of a pack on a device. Tokens of the padding behind a pack attend to nothing and come out as 0."""
     return PooledTiles(
-        pack=pack, path=list_of_ancestors(pack, device), own=to_device(pack.own, device), tiles=Tiles(pack, device)
+        pack=pack,
+        path=on_device(pack.path, device),
+        near=on_device(pack.near, device),
+        own=to_device(pack.own, device),
+        tiles=Tiles(pack, device),
     )
 
 
@@ -226,7 +237,14 @@ class FusedStep:
     workspace: DecodeWorkspace
 
     def __call__(
-        self, query: torch.Tensor, layer: PoolLayer, *, scale: float, softcap: float | None, window: int | None
+        self,
+        query: torch.Tensor,
+        layer: PoolLayer,
+        fresh: KeysAndValues,
+        *,
+        scale: float,
+        softcap: float | None,
+        window: int | None,
     ) -> torch.Tensor:
         tables, space = self.tables, self.workspace
         heads, batch, dim = query.shape
@@ -237,7 +255,6 @@ class FusedStep:
         query = query if query.stride(-1) == 1 else query.contiguous()
         out = query.new_empty(batch, heads, value_dim)
         value_dim_padded = max(16, triton.next_power_of_2(value_dim))
-        short = query.element_size() == 2 and max(dim, value_dim) <= 128
         for begin, end, members, tile in (
             [(0, 2, space.members, LONE)] if space.fixed else [(0, 1, space.members, MEMBERS), (1, 2, 1, LONE)]
         ):
@@ -275,10 +292,10 @@ class FusedStep:
                 KEYS=tile.keys,
                 PRECISION="ieee" if query.dtype == torch.float32 else "tf32",
                 QUANTISED=layer.key_scales is not None,
-                WIDE=max(layer.keys.numel(), layer.values.numel()) > MOST_ELEMENTS,
+                WIDE=layer.large > MOST_ELEMENTS,
                 num_warps=tile.warps,
                 num_stages=tile.stages,
-                maxnreg=tile.registers if short else None,
+                maxnreg=tile.most_registers(query.dtype, max(dim, value_dim)),
             )
         held = min(_MERGED_HEADS, triton.next_power_of_2(heads))
         _merge_cells[(batch, triton.cdiv(heads, held))](

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from evalsuite.attention.by_segment import SegmentAttention, masked
-from evalsuite.attention.pool import DecodeTables, PoolAttend, PoolLayer, PoolPack
+from evalsuite.attention.pool import DecodeTables, KeysAndValues, PoolAttend, PoolLayer, PoolPack
 
 _WORTH_A_CALL = 1_024
 """Keys (positions times rows) whose attention costs about what one more round of calls does: nano's width, one core."""
@@ -26,7 +26,14 @@ class PooledSegments:
     segments: SegmentAttention = field(default_factory=lambda: SegmentAttention(()))
 
     def __call__(
-        self, query: torch.Tensor, layer: PoolLayer, *, scale: float, softcap: float | None, window: int | None
+        self,
+        query: torch.Tensor,
+        layer: PoolLayer,
+        fresh: KeysAndValues,
+        *,
+        scale: float,
+        softcap: float | None,
+        window: int | None,
     ) -> torch.Tensor:
         heads, tokens, _ = query.shape
         out = query.new_zeros(tokens, heads, layer.values.shape[-1])
@@ -82,7 +89,14 @@ class PooledStep:
     """By (places, window): all layers with the same window ask for the same rows."""
 
     def __call__(
-        self, query: torch.Tensor, layer: PoolLayer, *, scale: float, softcap: float | None, window: int | None
+        self,
+        query: torch.Tensor,
+        layer: PoolLayer,
+        fresh: KeysAndValues,
+        *,
+        scale: float,
+        softcap: float | None,
+        window: int | None,
     ) -> torch.Tensor:
         heads, batch, dim = query.shape
         if (batch, window) not in self.rows:

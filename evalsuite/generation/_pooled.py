@@ -8,7 +8,8 @@ it. Elsewhere a step is a plain forward over the rows that are at it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ from evalsuite.errors import ConfigError, first_line
 from evalsuite.generation._schedule import DecodeRound, Floats, PrefillRound, Row, Schedule, Written
 from evalsuite.generation.sampling import choose, sampling_of, uniforms
 from evalsuite.loading.fusing import quiet_compilation
+from evalsuite.loading.memory import give_back
 from evalsuite.planning.packs import Branch, Ints, packs
 from evalsuite.runner import ModelRunner, is_out_of_memory
 from evalsuite.tree_forward import TreeForward
@@ -49,6 +51,7 @@ STEPS_ON_CPU = 1
 SMALLEST_BATCH = 8
 PACK_STEP = 256
 """So that shapes stay few. What it gains or costs has not been measured."""
+_WARM = "steps of continuous"
 FP8_CAPABILITY = (8, 9)
 """The first GPUs that convert 8-bit floats."""
 
@@ -98,6 +101,8 @@ class PooledForward(TreeForward):
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         """By places of the batch."""
         self._graph_memory: Any = None
+        self._warm: set[int] = runner.kept.setdefault(_WARM, set())
+        """Sizes whose kernels were compiled and loaded, by this forward or one before."""
         self._side_stream: torch.cuda.Stream | None = None
         self._graphs_failed = False
 
@@ -182,6 +187,7 @@ class PooledForward(TreeForward):
             chosen, logprobs = self._choose(read, draws)
             written = self._written(chosen[None], logprobs[None])
             schedule.plan_ahead()  # while the device is at it
+            self._capture_ahead(schedule)
             return written
 
     def _choose(self, logits: torch.Tensor, draws: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
@@ -356,19 +362,31 @@ class PooledForward(TreeForward):
         self._out_logprobs[:, :size].index_copy_(0, self._step, logprobs[None])
         self._step += 1
 
+    def _capture_ahead(self, schedule: Schedule) -> None:
+        """Capture the step of the batch that is to be expected while the device reads prompts."""
+        size = self._size_for(schedule.most_rows)
+        if not self._uses_graphs or self._composed >= 0 or size in self._graphs:
+            return
+        try:
+            self._capture(size)
+        except Exception as error:
+            # There may be room when it is wanted, and what to do without is known there.
+            if not is_out_of_memory(error):
+                raise
+
     def _capture(self, size: int) -> None:
         """Keep a step for batches of `size` as a CUDA graph; where that fails, steps are launched kernel by kernel."""
         self._tables.active[:size].fill_(self._rows)  # the dummy alone: what it writes goes to the scratch
         self._tables.item_counts.zero_()
         self._tables.cells.zero_()
-        stream = torch.cuda.current_stream()
         with self._runner.uncounted():
             try:
-                self._or_without_kernel(lambda: self._warm_up(size))
+                if size not in self._warm:
+                    self._or_without_kernel(lambda: self._warm_up(size))
+                    self._warm.add(size)
                 if self._uses_graphs:  # unless the kernel was dropped
                     self._graphs[size] = self._captured(size)
             except RuntimeError as error:
-                torch.cuda.set_stream(stream)  # a capture that fails may leave its own
                 if is_out_of_memory(error) or isinstance(error, torch._dynamo.exc.TorchDynamoException):
                     raise
                 self._graphs_failed = True
@@ -376,22 +394,36 @@ class PooledForward(TreeForward):
                 self._runner.step_down(Fallback(what="cuda_graph", asked="on", got="off", reason=reason))
 
     def _captured(self, size: int) -> torch.cuda.CUDAGraph:
+        """Not by `torch.cuda.graph`, which always waits for the device and gives back the memory that is not in use."""
+        if torch.cuda.mem_get_info(self._runner.device)[0] < self.activation_bytes():
+            give_back(str(self._runner.device))  # what is cached is not given back within a capture
         graph = torch.cuda.CUDAGraph()
+        memory = {} if self._graph_memory is None else {"pool": self._graph_memory}
         self._step.zero_()
-        # Other threads, such as a data loader's, may use CUDA meanwhile.
-        with torch.cuda.graph(graph, pool=self._graph_memory, capture_error_mode="thread_local"):
-            self._step_forward(size)
+        with self._beside():
+            # Other threads, such as a data loader's, may use CUDA meanwhile.
+            graph.capture_begin(**memory, capture_error_mode="thread_local")
+            try:
+                self._step_forward(size)
+            finally:
+                graph.capture_end()
         self._graph_memory = self._graph_memory or graph.pool()
         return graph
 
     def _warm_up(self, size: int) -> None:
         """Compile, tune and allocate what a capture may not."""
-        side = self._side_stream = self._side_stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
+        with self._beside():
             for _ in range(2):
                 self._step.zero_()
                 self._step_forward(size)
+
+    @contextmanager
+    def _beside(self) -> Iterator[None]:
+        """On another stream, in turn with this one: none is captured on the one that is everybody's."""
+        side = self._side_stream = self._side_stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            yield
         torch.cuda.current_stream().wait_stream(side)
 
     def _size_for(self, rows: int) -> int:

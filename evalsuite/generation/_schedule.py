@@ -244,6 +244,11 @@ class Schedule:
             raise EvalsuiteError("a pack of prompts does not fit into an empty pool; this is a defect of the schedule")
         return None
 
+    @property
+    def most_rows(self) -> int:
+        """That a batch can have from now on, as far as is known."""
+        return min(self._most_at_once, len(self._waiting) + len(self.running))
+
     def plan_ahead(self) -> None:
         """Plan the next pack, for when there is time: it is planned when it is wanted otherwise."""
         self._plan.peek()

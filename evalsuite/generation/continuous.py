@@ -196,10 +196,10 @@ class _Work:
         slots = room // self._bytes_per_token
         if slots < 2:
             needed = self.forward.activation_bytes() / 2**30
-            fraction = self.runner.options.memory_fraction
             raise RequestError(
-                f"--memory-fraction {fraction:g}: no memory is left for keys and values, since what is computed at a time "
-                f"takes {needed:.1f} GiB beside the weights; allow more, or use a smaller --token-budget or --batch-size"
+                f"--memory-fraction {self.runner.options.memory_fraction:g}: no memory is left for keys and values, "
+                f"since what is computed at a time takes {needed:.1f} GiB beside the weights; allow more, or use a "
+                "smaller --token-budget or --batch-size"
             )
         return slots
 

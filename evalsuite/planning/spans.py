@@ -63,7 +63,9 @@ def fixed_spans(slots: Ints, rows: Indices, ends: Ints, *, length: int, most_mem
     return _plan(rows, np.flatnonzero(~alike), place, begin, np.minimum(begin + length, own_end), most_members)
 
 
-def parting_spans(slots: Ints, rows: Ints, ends: Ints, *, length: int, most_members: int, most_cells: int) -> StepPlan:
+def parting_spans(
+    slots: Ints, rows: Indices, ends: Ints, *, length: int, most_members: int, most_cells: int
+) -> StepPlan:
     """Spans that end where rows part, of at most about `length` positions.
 
     Arguments as of `fixed_spans`.
@@ -100,9 +102,11 @@ def _cut(rows: Indices, ends: Ints, shared: Ints, length: int, most_members: int
 def _shared(slots: Ints, ends: Ints) -> Ints:
     """[n, 4]: first place, places, begin and end of every span that neighbours share, nested where rows part again."""
     batch = len(slots)
-    common = np.zeros(batch + 1, dtype=np.int64)  # positions that a place shares with the one before it
+    common = np.zeros(batch + 1, dtype=np.int64)  # aligned positions that a place shares with the one before it
     if batch > 1:
-        common[1:batch] = np.minimum(_in_common(slots), np.minimum(ends[1:], ends[:-1])) // ALIGNED * ALIGNED
+        lasts = slots[:, ALIGNED - 1 :: ALIGNED]  # equal there means equal before
+        alike = ((lasts[1:] == lasts[:-1]) & (lasts[1:] != 0)).sum(1) * ALIGNED
+        common[1:batch] = np.minimum(alike, np.minimum(ends[1:], ends[:-1]) // ALIGNED * ALIGNED)
     spans = []
     nested: list[tuple[int, int]] = []  # (first place, shared as far as), outermost first
     for place, height in enumerate(common.tolist()):
@@ -114,18 +118,6 @@ def _shared(slots: Ints, ends: Ints) -> Ints:
         if height > (nested[-1][1] if nested else 0):
             nested.append((first, height))
     return np.array(spans, dtype=np.int32).reshape(-1, 4)
-
-
-def _in_common(slots: Ints, block: int = 128) -> Ints:
-    """[batch - 1]: how many leading slots each place has in common with the one before it."""
-    width = slots.shape[1]
-    lasts = slots[:, block - 1 :: block]
-    blocks = ((lasts[1:] == lasts[:-1]) & (lasts[1:] != 0)).sum(1)
-    within = blocks[:, None] * block + np.arange(block)
-    at = np.minimum(within, width - 1)
-    place = np.arange(len(slots) - 1)[:, None]
-    before, after = slots[place, at], slots[place + 1, at]
-    return np.asarray(blocks * block + ((before == after) & (after != 0) & (within < width)).sum(1))
 
 
 def _plan(rows: Indices, starts: Indices, place: Indices, begin: Indices, end: Indices, most_members: int) -> StepPlan:

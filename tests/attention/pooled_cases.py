@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
-from evalsuite.attention.pool import DecodeTables, PoolAttend, PoolLayer, PoolPack
+from evalsuite.attention.pool import DecodeTables, PoolAttend, PoolLayer, PoolPack, at_indices
 from evalsuite.attention.pooled_plain import plain_decode, plain_prefill
 from evalsuite.planning.packs import Branch, packs
 from evalsuite.planning.spans import fixed_spans, parting_spans
@@ -48,7 +48,8 @@ class Case:
     def attend(self, attend: PoolAttend, slots: list[int]) -> torch.Tensor:
         """[tokens, heads, value dim]."""
         query, layer = self.query[slots].transpose(0, 1).to(DEVICE), on_device(self.layer)
-        return attend(query, layer, scale=SCALE, softcap=self.softcap, window=self.window).cpu()
+        fresh = layer.keys[slots].transpose(0, 1), layer.values[slots].transpose(0, 1)
+        return attend(query, layer, fresh, scale=SCALE, softcap=self.softcap, window=self.window).cpu()
 
 
 @st.composite
@@ -154,21 +155,13 @@ def prefill(case: Case, kind: str, *, token_budget: int, padding: int = 0) -> di
     ]  # a slot stands for a node, so slots serve as tokens
     got, before = {}, np.empty(0, dtype=np.int32)
     for pack in packs(branches, token_budget=token_budget):
-        indexed = np.concatenate([before, pack.tokens])
-        pool_pack = PoolPack(
-            starts=pack.starts,
-            lengths=pack.lengths,
-            ancestors=pack.ancestors,
-            paths=pack.paths,
-            path=indexed[pack.path + pack.carried],
-            own=pack.tokens,
-        )
+        pool_pack = PoolPack.of(pack, before=before, own=pack.tokens)
         attend = fused().fused_prefill(pool_pack, DEVICE) if kind == "fused" else plain_prefill(pool_pack, DEVICE)
         own = pack.tokens.tolist()
         out = case.attend(attend, own + [0] * padding)
         assert not out[pack.used :].any(), "padding comes out as 0"
         got.update(zip(own, out, strict=False))
-        before = indexed[pack.carry + pack.carried]
+        before = at_indices(pack.carry, pack, before=before, own=pack.tokens)
     return got
 
 

@@ -141,9 +141,10 @@ def test_a_captured_step_reads_its_tables_anew(fixed: bool) -> None:
     tables = replace(tables, items=items, entries=entries, item_counts=torch.zeros_like(tables.item_counts))
     attend, layer = fused().fused_decode(tables, workspace), on_device(case.layer)
     query = torch.zeros(len(places), 8, 128, dtype=torch.bfloat16, device=DEVICE).transpose(0, 1)
+    fresh = layer.keys[:1].transpose(0, 1), layer.values[:1].transpose(0, 1)  # which a step does not look at
 
     def step() -> torch.Tensor:
-        return attend(query, layer, scale=SCALE, softcap=None, window=None)
+        return attend(query, layer, fresh, scale=SCALE, softcap=None, window=None)
 
     step()  # kernels are compiled before they are captured
     torch.cuda.synchronize()
