@@ -286,7 +286,7 @@ class PooledForward(TreeForward):
         size = self._size_for(len(batch))
         if self._uses_graphs and size not in self._graphs:
             self._capture(size)
-        rows = np.array([row.place for row in batch], dtype=np.int64)
+        rows = round_.places
         places = np.full(size, self._rows, dtype=np.int64)
         places[: len(batch)] = rows
         new = [row for row in batch if self._sent.get(row.place) is not row]

@@ -24,6 +24,7 @@ from evalsuite.planning.slots import Slots
 from evalsuite.types import EncodedPrompt
 
 Floats = npt.NDArray[np.float32]
+Places = npt.NDArray[np.int64]
 NO_SLOTS = np.empty(0, dtype=np.int32)
 _NOBODY = np.empty(0, dtype=np.int64)
 DEAD_SHARE = 8
@@ -89,6 +90,8 @@ class DecodeRound:
 
     batch: tuple[Row, ...]
     """In the order of admission, so that neighbours share what their prompts share."""
+    places: Places
+    """[batch]: `place` of each."""
     steps: int
     batch_number: int
     """New whenever the batch is."""
@@ -212,7 +215,10 @@ class Schedule:
         self._free_places = list(range(limits.rows - 1, -1, -1))
         self.running: dict[int, Row] = {}
         """By place, in the order of admission."""
+        self._at_it = np.zeros(limits.rows, dtype=np.bool_)
+        """By place: whether it is in `running`."""
         self._batch: tuple[Row, ...] = ()
+        self._batch_places = _NOBODY
         self._batch_number = 0
         self._most_at_once = limits.rows
         self.carried: tuple[Ints, Ints] = (NO_SLOTS, NO_SLOTS)
@@ -256,17 +262,18 @@ class Schedule:
     def done(self, round_: Round, written: Written) -> None:
         """Note that a round has been run, and what its rows wrote."""
         if isinstance(round_, DecodeRound):
-            self._take(round_.batch, written)
+            self._take(round_.batch, round_.places, written)
             return
         for row in round_.admitted:
             del self._waiting[row.number]
             self.running[row.place] = row
+            self._at_it[row.place] = True
         self.slots.release(round_.tables.own)
         self.slots.release(self.carried[0])
         pack = round_.pack
         tokens = at_indices(pack.carry, pack, before=self.carried[1], own=pack.tokens)
         self.carried = round_.carry_slots, tokens
-        self._batch = ()
+        self._forget_batch()
         self._unread.append((round_, written))
 
     def ended(self) -> list[Finished]:
@@ -278,17 +285,16 @@ class Schedule:
         """Read what prompts wrote as their first tokens."""
         unread, self._unread = self._unread, []
         for round_, written in unread:
-            self._take(round_.admitted, written)
+            self._take(round_.admitted, _places(round_.admitted), written)
 
-    def _take(self, rows: tuple[Row, ...], written: Written) -> None:
-        places = np.array([row.place for row in rows], dtype=np.int64)
-        at_it = np.array([row.place in self.running for row in rows], dtype=np.bool_)
+    def _take(self, rows: tuple[Row, ...], places: Places, written: Written) -> None:
+        began = self._at_it[places]
+        at_it = began.copy()
         self.wasted += written.token_ids.size
         for token_ids, logprobs in zip(written.token_ids, written.logprobs, strict=True):
             self.wasted -= int(at_it.sum())
             at_it[at_it] = ~self._write(places[at_it], token_ids[at_it], logprobs[at_it])
-        ended = [row for row, still in zip(rows, at_it.tolist(), strict=True) if not still]
-        self._ended += [self._finish(row) for row in ended if row.place in self.running]
+        self._ended += [self._finish(rows[i]) for i in np.flatnonzero(began & ~at_it).tolist()]
 
     def smaller(self, round_: Round) -> list[Round]:
         """Take back a round that did not fit into memory. Rounds that do are still to come, so none is returned.
@@ -300,7 +306,7 @@ class Schedule:
                 return [round_]
             self._refuse_where_fixed("a step does not fit into memory; use a smaller --batch-size from the start")
             self._most_at_once = max(1, len(round_.batch) // 2)
-            self._batch = ()
+            self._forget_batch()
             return []
         if round_.pack.used <= self._limits.least_pack:
             return [round_]
@@ -308,6 +314,9 @@ class Schedule:
         self._cancel(round_)
         self._plan_anew(round_.pack.used // 2)
         return []
+
+    def _forget_batch(self) -> None:
+        self._batch, self._batch_places = (), _NOBODY
 
     def _cancel(self, round_: PrefillRound) -> None:
         """Take back a round that did not come to an end."""
@@ -391,21 +400,25 @@ class Schedule:
         )
 
     def _decode(self) -> DecodeRound:
-        dead = sum(row.place not in self.running for row in self._batch)
+        dead = len(self._batch) - int(self._at_it[self._batch_places].sum())
         if not self._batch or dead * DEAD_SHARE > len(self._batch) or (dead and self._limits.steps == 1):
             # Where not all fit at once, the later ones wait until the earlier ones have finished.
             self._batch = tuple(islice(self.running.values(), self._most_at_once))
             self._batch_number += 1
-        places = np.array([row.place for row in self._batch], dtype=np.int64)
-        written = self.written[places]
-        live = np.array([row.place for row in self._batch if row.place in self.running], dtype=np.int64)
+            self._batch_places = _places(self._batch)
+        places = self._batch_places
+        live = places[self._at_it[places]]
         left = int((self._limit[live] - self.written[live]).max())
-        steps = min(self._limits.steps, left)
         return DecodeRound(
-            batch=self._batch, steps=steps, batch_number=self._batch_number, written=written, ids=self._ids
+            batch=self._batch,
+            places=places,
+            steps=min(self._limits.steps, left),
+            batch_number=self._batch_number,
+            written=self.written[places],
+            ids=self._ids,
         )
 
-    def _write(self, places: npt.NDArray[np.int64], token_ids: Ints, logprobs: Floats) -> npt.NDArray[np.bool_]:
+    def _write(self, places: Places, token_ids: Ints, logprobs: Floats) -> npt.NDArray[np.bool_]:
         """A token for each of some rows that are at it; returns which have ended by it."""
         at = self.written[places]
         self.tokens[places, at] = token_ids
@@ -420,6 +433,7 @@ class Schedule:
 
     def _finish(self, row: Row) -> Finished:
         del self.running[row.place]
+        self._at_it[row.place] = False
         self.slots.release(row.slots)
         self._free_places.append(row.place)
         count = int(self.written[row.place])
@@ -428,3 +442,7 @@ class Schedule:
             token_ids=self.tokens[row.place, :count].tolist(),
             logprobs=self._logprobs[row.place, :count].tolist(),
         )
+
+
+def _places(rows: Sequence[Row]) -> Places:
+    return np.array([row.place for row in rows], dtype=np.int64)

@@ -19,7 +19,7 @@ from evalsuite.errors import RequestError, first_line
 from evalsuite.generation import padded
 from evalsuite.generation._finish import finish
 from evalsuite.generation._pooled import PooledForward
-from evalsuite.generation._schedule import Limits, PrefillRound, Round, Schedule, Written, tokens_at_once
+from evalsuite.generation._schedule import Finished, Limits, PrefillRound, Round, Schedule, Written, tokens_at_once
 from evalsuite.generation.stopping import StopWatcher
 from evalsuite.loading.memory import free_bytes, give_back
 from evalsuite.runner import ModelRunner, is_out_of_memory
@@ -27,7 +27,7 @@ from evalsuite.types import EncodedPrompt, Fallback, Generation
 
 ROWS = 1_024
 """Most rows at once on CUDA. By arithmetic, on an H200 a step of a 4B model is bound by its products from about 300
-rows on; more of them spread what a step costs beside these. Not measured yet."""
+rows on; more of them spread what a step costs beside these. Other numbers have not been measured."""
 _KEPT = "continuous"
 KEPT_SHARE = 0.25
 """Graphs are kept for the next call, with the pool that they read, where this takes no more of the device: whatever
@@ -118,27 +118,36 @@ class _Work:
         self._round: Round | None = None
 
     def answers(self) -> Iterator[tuple[int, list[int], list[float]]]:
-        """(number of the request, token ids, log-probabilities), as rows end."""
-        for written in self.runner.run_batches(
+        """(number of the request, token ids, log-probabilities), as rows end.
+
+        Those of a round are handed out when the next one is under way: what is made of them on the host, such as text,
+        takes no time of the device.
+        """
+        ended: list[Finished] = []
+        rounds = self.runner.run_batches(
             self._rounds(),
             self._compute,
             self.forward.tokens,
             split=self.schedule.smaller,
             bounds_later=False,
             drop_compiled=self.forward.drop_compiled,
-        ):
-            assert self._round is not None
-            self._taken += 1
-            self.schedule.done(self._round, written)
-            yield from self._ended()
-        yield from self._ended()
+        )
+        try:
+            for written in rounds:
+                yield from _answers(ended)
+                ended = []
+                assert self._round is not None
+                self._taken += 1
+                self.schedule.done(self._round, written)
+                ended = self.schedule.ended()
+            ended += self.schedule.ended()
+        except Exception:
+            yield from _answers(ended)  # what is whole is not lost with what failed
+            raise
+        yield from _answers(ended)
         self.runner.counters.padding_tokens += self.schedule.wasted
         if self.runner.device.type == "cuda" and self.forward.pool.bytes <= KEPT_SHARE * self._device_bytes():
             self.runner.kept[_KEPT] = self.forward
-
-    def _ended(self) -> Iterator[tuple[int, list[int], list[float]]]:
-        for ended in self.schedule.ended():
-            yield ended.number, ended.token_ids, ended.logprobs
 
     def _rounds(self) -> Iterator[Round]:
         for round_ in self.schedule:
@@ -218,3 +227,8 @@ class _Work:
 
     def _device_bytes(self) -> int:
         return int(torch.cuda.mem_get_info(self.runner.device)[1])
+
+
+def _answers(ended: Sequence[Finished]) -> Iterator[tuple[int, list[int], list[float]]]:
+    for answer in ended:
+        yield answer.number, answer.token_ids, answer.logprobs

@@ -172,3 +172,43 @@ def test_a_prompt_at_the_end_of_the_window() -> None:
         EncodedPrompt(id="short", prompt_ids=(5, 6), max_new_tokens=9),
     ]
     same(generate("gpt2", "continuous", batch), generate("gpt2", REFERENCE_STRATEGY, batch))
+
+
+def _a_token_more_each(count: int) -> list[EncodedPrompt]:
+    """Prompts that end one after the other."""
+    return [EncodedPrompt(id=str(i), prompt_ids=(5, 6 + i), max_new_tokens=2 + i) for i in range(count)]
+
+
+def test_answers_are_handed_out_while_the_next_round_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[str] = []
+    real = _pooled.PooledForward.decode
+
+    def noted(self: Any, round_: Any, schedule: Any) -> Any:
+        happened.append("step")
+        return real(self, round_, schedule)
+
+    monkeypatch.setattr(_pooled.PooledForward, "decode", noted)
+    with TransformersEngine(tiny_loaded("qwen3"), ExecutionOptions(ignore_eos=True)) as engine:
+        for outcome in engine.generate(_a_token_more_each(3), "continuous"):
+            happened.append(outcome.id)
+    assert happened == ["step", "step", "0", "step", "1", "2"]
+
+
+def test_what_is_whole_is_handed_out_before_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, left = _pooled.PooledForward.decode, [2]
+
+    def failing(self: Any, round_: Any, schedule: Any) -> Any:
+        left[0] -= 1
+        if left[0] < 0:
+            raise RuntimeError("the device is gone")
+        return real(self, round_, schedule)
+
+    monkeypatch.setattr(_pooled.PooledForward, "decode", failing)
+    got = []
+    with (
+        TransformersEngine(tiny_loaded("qwen3"), ExecutionOptions(ignore_eos=True)) as engine,
+        pytest.raises(RuntimeError, match="the device is gone"),
+    ):
+        for outcome in engine.generate(_a_token_more_each(4), "continuous"):
+            got.append(outcome.id)
+    assert got == ["0", "1"]
