@@ -3,10 +3,15 @@
 python -m benchmarks.peers.generation --model shape:qwen3-4b --workload viquad:1024:32 vietnews:512:128 --out FILE
     --padded 8 128    padded's batch sizes, each on --padded-prompts prompts
     --unbatched 8     prompts for unbatched (0: leave it out)
+    --libraries generate_batch static generate
+                      transformers' own ways on the same model, as benchmarks.peers.libraries sets them, the batched
+                      ones on --library-prompts prompts; what one of them cannot do is in the record with its reason
     --vllm            vLLM too, in a process of its own, with random weights of the same shape
     --profile         a trace of one run of continuous: how long the device stood still while it decoded
 
-A workload is NAME:PROMPTS:NEW TOKENS. Every answer has all its new tokens (`ignore_eos`), as vLLM's have.
+A workload is NAME:PROMPTS:NEW TOKENS. Every answer has all its new tokens (`ignore_eos`), as vLLM's have. Those of
+the same weights are compared with continuous's: `same_answers` are equal to the last token, and `same_tokens` are the
+tokens before each answer's first difference. In 16 bits padded falls short too, which says how far rounding goes.
 """
 
 from __future__ import annotations
@@ -23,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.peers.libraries import AS_LOADED, BATCHED, LIBRARIES, Library, chosen, try_library
 from benchmarks.peers.prompts import WORKLOADS, requests
 from benchmarks.peers.served import generate_by_vllm
 from benchmarks.peers.traces import traced
@@ -40,6 +46,9 @@ if TYPE_CHECKING:
 
 FEW = 16
 CONTINUOUS = "continuous"
+
+Answers = dict[str, tuple[int, ...]]
+"""New tokens by a prompt's id."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,8 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     record: dict[str, Any] = {}
     for record in _measure(given):
         Path(given.out).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        print("\n".join(aligned(rows(record | {"results": record["results"][-1:]}))), flush=True)
-    print("\n".join(aligned(rows(record))))
+        print("\n".join(lines(record | {"results": record["results"][-1:]})), flush=True)
+    print("\n".join(lines(record)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,6 +92,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--padded", type=int, nargs="*", default=[8], metavar="ROWS")
     parser.add_argument("--padded-prompts", type=int, default=128)
     parser.add_argument("--unbatched", type=int, default=4, metavar="PROMPTS")
+    parser.add_argument("--libraries", nargs="*", default=[], choices=LIBRARIES)
+    parser.add_argument("--library-batches", type=int, nargs="+", default=[8, 128], metavar="ROWS")
+    parser.add_argument("--library-prompts", type=int, default=128, help="of those with a batch size")
+    parser.add_argument(
+        "--library-attention",
+        nargs="+",
+        default=[AS_LOADED],
+        choices=ATTENTIONS,
+        help=f"{AS_LOADED}: the loaded model's, but generate_batch takes a flash kernel where it finds one",
+    )
     parser.add_argument("--vllm", action="store_true")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--out", required=True)
@@ -119,15 +138,20 @@ def _measure(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
         "ceilings": [dataclasses.asdict(measure_ceiling(loaded.device, loaded.model.dtype))],
     }
     results: list[dict[str, Any]] = []
+    references: dict[str, Answers] = {str(workload): {} for workload in given.workload}
 
     def so_far() -> dict[str, Any]:
-        return record | {"results": [entry | {"times_continuous": _ratio(entry, results)} for entry in results]}
+        return record | {"results": [entry | _ratio(entry, results) for entry in results]}
 
     for workload in given.workload:
-        for entry in _ours(loaded, workload, given, vocab):
+        for entry in _ours(loaded, workload, given, vocab, references[str(workload)]):
             results.append(entry)
             yield so_far()
         record["ceilings"].append(dataclasses.asdict(measure_ceiling(loaded.device, loaded.model.dtype)))
+    for workload in given.workload:  # after all of ours, which a library's fault on the device could end
+        for library in chosen(given.libraries, given.library_batches, given.library_attention):
+            results.append(_by_library(loaded, library, workload, given, vocab, references[str(workload)]))
+            yield so_far()
     with tempfile.TemporaryDirectory() as folder:
         if given.vllm:
             loaded.model.config.save_pretrained(folder)
@@ -165,13 +189,16 @@ def _engine(loaded: LoadedModel, options: ExecutionOptions) -> TransformersEngin
     return TransformersEngine(loaded, options)
 
 
-def _ours(loaded: LoadedModel, workload: Workload, given: argparse.Namespace, vocab: int) -> Iterator[dict[str, Any]]:
+def _ours(
+    loaded: LoadedModel, workload: Workload, given: argparse.Namespace, vocab: int, reference: Answers
+) -> Iterator[dict[str, Any]]:
+    """Fills `reference` with continuous's answers of the first round, which all others are compared with."""
     prompts = workload.requests(vocab)
     on_cuda = loaded.device.type == "cuda"
     with _engine(loaded, _options(given)) as engine:
         _answer(engine, CONTINUOUS, workload.requests(vocab, seed=1))  # graphs and memory, on other prompts
         for number in range(given.rounds):
-            entry = _timed(engine, CONTINUOUS, workload, prompts)
+            entry = _timed(engine, CONTINUOUS, workload, prompts, reference)
             if given.profile and number == given.rounds - 1:
                 entry["profile"] = traced(lambda: _answer(engine, CONTINUOUS, prompts), cuda=on_cuda)
             yield entry
@@ -180,36 +207,44 @@ def _ours(loaded: LoadedModel, workload: Workload, given: argparse.Namespace, vo
         rows = given.rows or min(ROWS, workload.prompts)
         with _engine(loaded, _options(given, deterministic=True, batch_size=rows)) as engine:
             _answer(engine, CONTINUOUS, workload.requests(vocab, seed=1))
-            yield _timed(engine, CONTINUOUS, workload, prompts, peer="continuous, deterministic")
+            yield _timed(engine, CONTINUOUS, workload, prompts, reference, peer="continuous, deterministic")
     for batch in given.padded:
         some = prompts[: max(given.padded_prompts, batch)]
         with _engine(loaded, _options(given, batch_size=batch, kv_cache_dtype="auto")) as engine:
             _answer(engine, "padded", some[:batch])
-            yield _timed(engine, "padded", workload, some, peer=f"padded, batch {batch}")
+            yield _timed(engine, "padded", workload, some, reference, peer=f"padded, batch {batch}")
     if given.unbatched:
         with _engine(loaded, _options(given, batch_size=None, kv_cache_dtype="auto")) as engine:
             _answer(engine, "unbatched", prompts[:1])
-            yield _timed(engine, "unbatched", workload, prompts[: given.unbatched])
+            yield _timed(engine, "unbatched", workload, prompts[: given.unbatched], reference)
 
 
-def _answer(engine: TransformersEngine, strategy: str, prompts: Sequence[EncodedPrompt]) -> int:
-    written = sum(len(outcome.token_ids) for outcome in engine.generate(prompts, strategy))
+def _answer(engine: TransformersEngine, strategy: str, prompts: Sequence[EncodedPrompt]) -> Answers:
+    answers = {outcome.id: outcome.token_ids for outcome in engine.generate(prompts, strategy)}
     engine.synchronize()
-    return written
+    return answers
 
 
 def _timed(
-    engine: TransformersEngine, strategy: str, workload: Workload, prompts: Sequence[EncodedPrompt], peer: str = ""
+    engine: TransformersEngine,
+    strategy: str,
+    workload: Workload,
+    prompts: Sequence[EncodedPrompt],
+    reference: Answers,
+    peer: str = "",
 ) -> dict[str, Any]:
     meter = MemoryMeter(str(engine.loaded.device))
     meter.reset()
     engine.reset_counters()
     start = time.perf_counter()
-    written = _answer(engine, strategy, prompts)
+    answers = _answer(engine, strategy, prompts)
     seconds = time.perf_counter() - start
+    written = sum(map(len, answers.values()))
     if written != len(prompts) * workload.new_tokens:
         raise ConfigError(f"{strategy}: expected {workload.new_tokens} tokens a prompt, got {written} in all")
-    return _entry(peer or strategy, workload, len(prompts), seconds) | {
+    if not reference:
+        reference |= answers
+    return _entry(peer or strategy, workload, len(prompts), seconds, _agreement(answers, reference)) | {
         "counters": engine.counters.to_dict(),
         "flops_per_second": engine.counters.flops / seconds,
         "peak_bytes": meter.peak().bytes,
@@ -217,7 +252,48 @@ def _timed(
     }
 
 
-def _entry(peer: str, workload: Workload, prompts: int, seconds: float) -> dict[str, Any]:
+def _by_library(
+    loaded: LoadedModel,
+    library: Library,
+    workload: Workload,
+    given: argparse.Namespace,
+    vocab: int,
+    reference: Answers,
+) -> dict[str, Any]:
+    """One entry, whatever happens: with `failed`, the reason, in the place of figures where there are none."""
+    prompts, warm_up = workload.requests(vocab), workload.requests(vocab, seed=1)
+    if library.name in BATCHED:
+        rows = library.batch or 1
+        prompts, warm_up = prompts[: max(given.library_prompts, rows)], warm_up[:rows]
+    run = try_library(loaded, library, warm_up, prompts)
+    if isinstance(run, str):
+        return {"peer": str(library), "workload": str(workload), "prompts": len(prompts), "failed": run}
+    answers = dict(zip((prompt.id for prompt in prompts), run.answers, strict=True))
+    return _entry(str(library), workload, len(prompts), run.seconds, _agreement(answers, reference)) | {
+        "first_seconds": run.first_seconds,
+        "attention": run.attention,
+        "graphs_compiled": {"warm_up": run.graphs[0], "timed": run.graphs[1]},
+        "peak_bytes": run.peak_bytes,
+        "fallbacks": list(run.given_up),
+    }
+
+
+def _agreement(answers: Answers, reference: Answers) -> dict[str, int]:
+    """How many answers are the reference's, and how many tokens are before the first that is not."""
+    pairs = [(tokens, reference[id_]) for id_, tokens in answers.items()]
+    return {
+        "same_answers": sum(tokens == expected for tokens, expected in pairs),
+        "same_tokens": sum(_common_prefix(tokens, expected) for tokens, expected in pairs),
+    }
+
+
+def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
+def _entry(
+    peer: str, workload: Workload, prompts: int, seconds: float, agreement: Mapping[str, int] | None = None
+) -> dict[str, Any]:
     return {
         "peer": peer,
         "workload": str(workload),
@@ -225,6 +301,7 @@ def _entry(peer: str, workload: Workload, prompts: int, seconds: float) -> dict[
         "seconds": seconds,
         "prompts_per_second": prompts / seconds,
         "tokens_per_second": prompts * workload.new_tokens / seconds,
+        **(agreement or {}),
     }
 
 
@@ -241,10 +318,12 @@ def _vllm(folder: str, workloads: Sequence[Workload], vocab: int) -> list[dict[s
     ]
 
 
-def _ratio(entry: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> float:
-    """How many times as long a prompt takes as with continuous at its best."""
+def _ratio(entry: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """How many times as long a prompt takes as with continuous at its best; nothing for what has no figures."""
+    if "failed" in entry:
+        return {}
     rates = [r["prompts_per_second"] for r in results if (r["peer"], r["workload"]) == (CONTINUOUS, entry["workload"])]
-    return max(rates) / float(entry["prompts_per_second"])
+    return {"times_continuous": max(rates) / float(entry["prompts_per_second"])}
 
 
 def _plain(value: Any) -> Any:
@@ -253,9 +332,17 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Workload) else value
 
 
+def lines(record: Mapping[str, Any]) -> list[str]:
+    """The table, and below it who has no figures and why."""
+    failures = [entry for entry in record["results"] if "failed" in entry]
+    return aligned(rows(record)) + [f"{entry['peer']}, {entry['workload']}: {entry['failed']}" for entry in failures]
+
+
 def rows(record: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """A table of a record."""
-    table = [("workload", "peer", "prompts", "seconds", "prompts/s", "x continuous", "peak GiB", "idle")]
+    table: list[tuple[str, ...]] = [
+        ("workload", "peer", "prompts", "seconds", "prompts/s", "x continuous", "same answers", "peak GiB", "idle")
+    ]
     for entry in record["results"]:
         idle = entry.get("profile", {}).get("idle_share")
         table.append(
@@ -263,14 +350,19 @@ def rows(record: Mapping[str, Any]) -> list[tuple[str, ...]]:
                 entry["workload"],
                 entry["peer"],
                 f"{entry['prompts']:,}",
-                f"{entry['seconds']:.2f}",
-                f"{entry['prompts_per_second']:.2f}",
-                f"{entry['times_continuous']:.2f}",
+                "failed" if "failed" in entry else f"{entry['seconds']:.2f}",
+                _cell(entry, "prompts_per_second", ".2f"),
+                _cell(entry, "times_continuous", ".2f"),
+                _cell(entry, "same_answers", ","),
                 f"{entry['peak_bytes'] / 2**30:.1f}" if "peak_bytes" in entry else "-",
                 "-" if idle is None else f"{idle:.1%}",
             )
         )
     return table
+
+
+def _cell(entry: Mapping[str, Any], name: str, form: str) -> str:
+    return format(entry[name], form) if name in entry else "-"
 
 
 if __name__ == "__main__":
