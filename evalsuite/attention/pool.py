@@ -21,7 +21,7 @@ FAR = 2**30
 """More than any slot."""
 _QUANTISED = {"int8": (torch.int8, 127.0), "fp8": (torch.float8_e4m3fn, 448.0)}
 """Name of a format to the dtype that numbers are kept in, and the largest of it that is used."""
-_SMALLEST_SCALE = 1e-12
+SMALLEST_SCALE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ KeysAndValues = tuple[torch.Tensor, torch.Tensor]
 """[kv heads, tokens, dim] each, views in any layout."""
 
 Store = Callable[[PoolLayer, torch.Tensor, torch.Tensor, torch.Tensor], None]
-"""Keeps keys and values [kv heads, tokens, dim] in a layer whose dtype they have, at slots [tokens], int64."""
+"""Keeps keys and values [kv heads, tokens, dim] in a layer at slots [tokens], int64."""
 
 
 class PoolAttend(Protocol):
@@ -171,22 +171,6 @@ class KeyValuePool:
         tensors = [t for layer in self.layers for t in (layer.keys, layer.values, layer.key_scales, layer.value_scales)]
         return sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
-    def write(
-        self, layer: int, slots: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, store: Store | None = None
-    ) -> PoolLayer:
-        """Keep keys and values [kv heads, tokens, dim] of one layer at `slots` [tokens], int64; returns the layer.
-
-        Args:
-            store: does so faster than torch's operations, where numbers are kept as they came.
-        """
-        kept = self.layers[layer]
-        if store is not None and self.kept_as not in _QUANTISED:
-            store(kept, slots, key, value)
-            return kept
-        _write(kept.keys, kept.key_scales, slots, key.transpose(0, 1), self.kept_as)
-        _write(kept.values, kept.value_scales, slots, value.transpose(0, 1), self.kept_as)
-        return kept
-
 
 def _new_layer(slots: int, shape: LayerShape, device: torch.device, kept_as: str) -> PoolLayer:
     scaled = kept_as in _QUANTISED
@@ -229,21 +213,9 @@ def bytes_per_token(shapes: Sequence[LayerShape], *, kept_as: str) -> int:
     return sum(shape.heads * (shape.dim + shape.value_dim) * shape.dtype.itemsize for shape in shapes)
 
 
-def _write(
-    kept: torch.Tensor, scales: torch.Tensor | None, slots: torch.Tensor, numbers: torch.Tensor, kept_as: str
-) -> None:
-    """numbers [tokens, heads, dim] into kept [slots, heads, dim]."""
-    if scales is None:
-        kept.index_copy_(0, slots, numbers)
-        return
-    dtype, largest = _QUANTISED[kept_as]
-    exact = numbers.float()
-    scale = (exact.abs().amax(-1) / largest).clamp_min(_SMALLEST_SCALE)  # [tokens, heads]
-    scaled = exact / scale[..., None]
-    short = (scaled.round() if dtype is torch.int8 else scaled).to(dtype)
-    # As bytes: not every operation knows 8-bit floats.
-    kept.view(torch.uint8).index_copy_(0, slots, short.view(torch.uint8))
-    scales.index_copy_(0, slots, scale)
+def largest_of(dtype: torch.dtype) -> float:
+    """The largest number that is used of an 8-bit format."""
+    return next(largest for kept, largest in _QUANTISED.values() if kept == dtype)
 
 
 @dataclass(slots=True)
@@ -254,14 +226,15 @@ class PoolPass:
     slots: torch.Tensor
     """[tokens], int64 on the device: where each token's keys and values go."""
     attend: PoolAttend
-    store: Store | None = None
+    store: Store
     layers: int = 0
     windows: int = 0
 
     def run_layer(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, softcap: float, window: int
     ) -> torch.Tensor:
-        layer = self.pool.write(self.layers, self.slots, key, value, store=self.store)
+        layer = self.pool.layers[self.layers]
+        self.store(layer, self.slots, key, value)
         self.layers += 1
         self.windows += window > 0
         return self.attend(query, layer, (key, value), scale=scale, softcap=softcap or None, window=window or None)

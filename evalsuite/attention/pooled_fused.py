@@ -35,7 +35,16 @@ from evalsuite.attention.fused import (
     weigh,
 )
 from evalsuite.attention.interface import NoTreeAttention
-from evalsuite.attention.pool import FAR, DecodeTables, KeysAndValues, PoolAttend, PoolLayer, PoolPack
+from evalsuite.attention.pool import (
+    FAR,
+    SMALLEST_SCALE,
+    DecodeTables,
+    KeysAndValues,
+    PoolAttend,
+    PoolLayer,
+    PoolPack,
+    largest_of,
+)
 from evalsuite.planning.packs import Ints
 from evalsuite.planning.spans import Indices, StepPlan, fixed_spans, parting_spans
 
@@ -63,7 +72,7 @@ LONE = DecodeTile(rows=16, keys=32, warps=2, stages=3, registers=128, programs=8
 
 
 def fused_store(layer: PoolLayer, slots: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> None:
-    """`pool.Store` in one kernel, where a layer takes two of torch's, which are slower each."""
+    """`pool.Store` in one kernel, where torch takes two operations a layer, and a dozen where numbers are quantised."""
     key, value = (x if x.stride(-1) == 1 else x.contiguous() for x in (key, value))
     kv_heads, tokens, dim = key.shape
     value_dim = value.shape[-1]
@@ -72,6 +81,8 @@ def fused_store(layer: PoolLayer, slots: torch.Tensor, key: torch.Tensor, value:
         value,
         layer.keys,
         layer.values,
+        layer.key_scales,
+        layer.value_scales,
         slots,
         *key.stride()[:2],
         *value.stride()[:2],
@@ -81,6 +92,9 @@ def fused_store(layer: PoolLayer, slots: torch.Tensor, key: torch.Tensor, value:
         KV_HEADS_PADDED=triton.next_power_of_2(kv_heads),
         DIM_PADDED=triton.next_power_of_2(dim),
         VALUE_DIM_PADDED=triton.next_power_of_2(value_dim),
+        LARGEST=0.0 if layer.key_scales is None else largest_of(layer.keys.dtype),
+        SMALLEST_SCALE=SMALLEST_SCALE,
+        WHOLE=not layer.keys.dtype.is_floating_point,
     )
 
 
@@ -90,6 +104,8 @@ def _store(
     value,
     keys,
     values,
+    key_scales,
+    value_scales,
     slots,
     k_head,
     k_token,
@@ -101,19 +117,51 @@ def _store(
     KV_HEADS_PADDED: tl.constexpr,
     DIM_PADDED: tl.constexpr,
     VALUE_DIM_PADDED: tl.constexpr,
+    LARGEST: tl.constexpr,
+    SMALLEST_SCALE: tl.constexpr,
+    WHOLE: tl.constexpr,
 ):
     """One token's keys and values."""
     token = tl.program_id(0)
     slot = tl.load(slots + token)
-    head = tl.arange(0, KV_HEADS_PADDED)[:, None]
+    head = tl.arange(0, KV_HEADS_PADDED)
+    _keep(
+        key + token * k_token, k_head, keys + slot * (KV_HEADS * DIM), key_scales, slot, head,
+        KV_HEADS, DIM, DIM_PADDED, LARGEST, SMALLEST_SCALE, WHOLE,
+    )  # fmt: skip
+    _keep(
+        value + token * v_token, v_head, values + slot * (KV_HEADS * VALUE_DIM), value_scales, slot, head,
+        KV_HEADS, VALUE_DIM, VALUE_DIM_PADDED, LARGEST, SMALLEST_SCALE, WHOLE,
+    )  # fmt: skip
+
+
+@triton.jit
+def _keep(
+    source,
+    head_stride,
+    kept,
+    scales,
+    slot,
+    head,
+    KV_HEADS: tl.constexpr,
+    DIM: tl.constexpr,
+    DIM_PADDED: tl.constexpr,
+    LARGEST: tl.constexpr,
+    SMALLEST_SCALE: tl.constexpr,
+    WHOLE: tl.constexpr,
+):
+    """One token's numbers, [kv heads, dim]; in the same bits as `pool` quantises them."""
     dim = tl.arange(0, DIM_PADDED)[None, :]
-    value_dim = tl.arange(0, VALUE_DIM_PADDED)[None, :]
-    stands = (head < KV_HEADS) & (dim < DIM)
-    numbers = tl.load(key + head * k_head + token * k_token + dim, mask=stands)
-    tl.store(keys + slot * (KV_HEADS * DIM) + head * DIM + dim, numbers, mask=stands)
-    stands = (head < KV_HEADS) & (value_dim < VALUE_DIM)
-    numbers = tl.load(value + head * v_head + token * v_token + value_dim, mask=stands)
-    tl.store(values + slot * (KV_HEADS * VALUE_DIM) + head * VALUE_DIM + value_dim, numbers, mask=stands)
+    stands = (head < KV_HEADS)[:, None] & (dim < DIM)
+    numbers = tl.load(source + head[:, None] * head_stride + dim, mask=stands, other=0.0)
+    if LARGEST > 0:
+        numbers = numbers.to(tl.float32)
+        scale = tl.maximum(tl.div_rn(tl.max(tl.abs(numbers), 1), tl.full([1], LARGEST, tl.float32)), SMALLEST_SCALE)
+        tl.store(scales + slot * KV_HEADS + head, scale, mask=head < KV_HEADS)
+        numbers = tl.div_rn(numbers, tl.broadcast_to(scale[:, None], numbers.shape))
+        if WHOLE:
+            numbers = (numbers + 12582912.0) - 12582912.0  # 1.5 * 2**23: rounds to the nearest, halves to even
+    tl.store(kept + head[:, None] * DIM + dim, numbers.to(kept.dtype.element_ty), mask=stands)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,15 @@ import numpy as np
 import torch
 
 from evalsuite.attention.by_segment import SegmentAttention, masked
-from evalsuite.attention.pool import DecodeTables, KeysAndValues, PoolAttend, PoolLayer, PoolPack
+from evalsuite.attention.pool import (
+    SMALLEST_SCALE,
+    DecodeTables,
+    KeysAndValues,
+    PoolAttend,
+    PoolLayer,
+    PoolPack,
+    largest_of,
+)
 
 _WORTH_A_CALL = 1_024
 """Keys (positions times rows) whose attention costs about what one more round of calls does: nano's width, one core."""
@@ -186,3 +194,23 @@ def _of_like_length(lengths: list[int]) -> list[list[int]]:
             groups.append([])
         groups[-1].append(place)
     return [sorted(group) for group in groups]
+
+
+def plain_store(layer: PoolLayer, slots: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> None:
+    """`pool.Store`."""
+    _keep(layer.keys, layer.key_scales, slots, key.transpose(0, 1))
+    _keep(layer.values, layer.value_scales, slots, value.transpose(0, 1))
+
+
+def _keep(kept: torch.Tensor, scales: torch.Tensor | None, slots: torch.Tensor, numbers: torch.Tensor) -> None:
+    """numbers [tokens, heads, dim] into kept [slots, heads, dim]."""
+    if scales is None:
+        kept.index_copy_(0, slots, numbers)
+        return
+    exact = numbers.float()
+    scale = (exact.abs().amax(-1) / largest_of(kept.dtype)).clamp_min(SMALLEST_SCALE)  # [tokens, heads]
+    scaled = exact / scale[..., None]
+    short = (scaled if kept.dtype.is_floating_point else scaled.round()).to(kept.dtype)
+    # As bytes: not every operation knows 8-bit floats.
+    kept.view(torch.uint8).index_copy_(0, slots, short.view(torch.uint8))
+    scales.index_copy_(0, slots, scale)

@@ -30,7 +30,7 @@ from evalsuite.attention.pool import (
     Store,
     at_indices,
 )
-from evalsuite.attention.pooled_plain import plain_decode, plain_prefill
+from evalsuite.attention.pooled_plain import plain_decode, plain_prefill, plain_store
 from evalsuite.errors import ConfigError, first_line
 from evalsuite.generation._schedule import DecodeRound, Floats, PrefillRound, Row, Schedule, Written
 from evalsuite.generation.sampling import choose, sampling_of, uniforms
@@ -450,9 +450,9 @@ class PooledForward(TreeForward):
 
         return fused_prefill(tables, self._runner.device)
 
-    def _store(self) -> Store | None:
+    def _store(self) -> Store:
         if not self._fused_kernel:
-            return None
+            return plain_store
         from evalsuite.attention.pooled_fused import fused_store
 
         return fused_store

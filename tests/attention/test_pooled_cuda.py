@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from evalsuite.attention.pool import PoolLayer
+from evalsuite.attention.pool import KeyValuePool, LayerShape, PoolLayer
+from evalsuite.attention.pooled_plain import plain_store
 from tests.attention.pooled_cases import (
     CUDA,
     DEVICE,
@@ -104,6 +105,25 @@ def test_company_in_a_chunk_changes_no_bit(kept_as: str, dtype: torch.dtype) -> 
         assert torch.equal(decode(case, "fused", places=[row], most_members=8)[0], together[row])
     backwards = decode(case, "fused", places=[5, 4, 6, 3, 2, 1, 0], most_members=8)
     assert torch.equal(backwards[[6, 5, 4, 3, 1, 0]], together)
+
+
+@pytest.mark.parametrize("kept_as", ["auto", "int8", "fp8"])
+@pytest.mark.parametrize("dims", [(8, 128, 128), (3, 20, 8)], ids=str)
+def test_what_is_kept_has_the_bits_of_plain_torch(dims: tuple[int, int, int], kept_as: str) -> None:
+    if kept_as == "fp8" and (INTERPRETED or torch.cuda.get_device_capability() < (8, 9)):
+        pytest.skip("needs a CUDA device with 8-bit floats")
+    heads, *last = dims
+    shape = LayerShape(heads, *last, torch.float32)
+    plain, kept = (KeyValuePool(50, [shape], device=DEVICE, kept_as=kept_as).layers[0] for _ in range(2))
+    generator = torch.Generator().manual_seed(0)
+    key, value = (torch.randn(12, heads, dim, generator=generator).to(DEVICE).transpose(0, 1) for dim in last)
+    value[:, 3] = 0
+    slots = 1 + torch.randperm(49, generator=generator)[:12].to(DEVICE)
+    plain_store(plain, slots, key, value)
+    fused().fused_store(kept, slots, key, value)
+    for name in ("keys", "values", "key_scales", "value_scales"):
+        want, got = getattr(plain, name), getattr(kept, name)
+        assert (want is None and got is None) or torch.equal(want.view(torch.uint8), got.view(torch.uint8)), name
 
 
 @needs_cuda
