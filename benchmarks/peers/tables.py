@@ -57,7 +57,6 @@ def generation_table(record: Mapping[str, Any]) -> str:
     workloads = list(dict.fromkeys(entry["workload"] for entry in record["results"]))
     for entry in sorted(record["results"], key=lambda entry: workloads.index(entry["workload"])):
         name, _, new_tokens = entry["workload"].split(":")
-        peak = f"{entry['peak_bytes'] / 2**30:.1f} GiB" if "peak_bytes" in entry else ""
         idle = entry.get("profile", {}).get("idle_share")
         peer = f"`{CONTINUOUS}`" if entry["peer"] == CONTINUOUS else entry["peer"]
         cells = (
@@ -65,13 +64,19 @@ def generation_table(record: Mapping[str, Any]) -> str:
             new_tokens,
             peer if idle is None else f"{peer} (device idle {idle:.1%})",
             f"{entry['prompts']:,}",
-            f"{entry['seconds']:.2f}",
-            f"{entry['prompts_per_second']:.1f}",
-            f"{entry['times_continuous']:.2f}",
-            peak,
+            *(_figures(entry) if "failed" not in entry else (f"failed: {entry['failed']}", "", "", "")),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _figures(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        f"{entry['seconds']:.2f}",
+        f"{entry['prompts_per_second']:.1f}",
+        f"{entry['times_continuous']:.2f}",
+        f"{entry['peak_bytes'] / 2**30:.1f} GiB" if "peak_bytes" in entry else "",
+    )
 
 
 if __name__ == "__main__":

@@ -16,16 +16,22 @@ def test_the_readme_s_table_is_the_one_that_the_committed_records_make() -> None
 def test_a_row_is_what_its_result_says() -> None:
     ours = {"peer": "continuous", "workload": "viquad:10:3", "prompts": 10, "seconds": 2.0, "prompts_per_second": 5.0}
     other = {**ours, "peer": "other", "prompts_per_second": 1.25, "times_continuous": 4.0}
+    failed = {"peer": "third", "workload": "viquad:10:3", "prompts": 10, "failed": "no room"}
     record = {
         "versions": {"device": "cpu", "torch": "2", "transformers": "5"},
         "arguments": {"model": "nano", "dtype": "float32"},
         "ceilings": [{"flops_per_second": 2e12}],
         "first_token": {"first_seconds": 1.0, "later_seconds": 0.5},
-        "results": [ours | {"times_continuous": 1.0, "peak_bytes": 2**30, "profile": {"idle_share": 0.031}}, other],
+        "results": [
+            ours | {"times_continuous": 1.0, "peak_bytes": 2**30, "profile": {"idle_share": 0.031}},
+            other,
+            failed,
+        ],
     }
     rows = tables.generation_table(record).splitlines()
-    assert rows[-2] == "| viquad | 3 | `continuous` (device idle 3.1%) | 10 | 2.00 | 5.0 | 1.00 | 1.0 GiB |"
-    assert rows[-1] == "| viquad | 3 | other | 10 | 2.00 | 1.2 | 4.00 |  |"
+    assert rows[-3] == "| viquad | 3 | `continuous` (device idle 3.1%) | 10 | 2.00 | 5.0 | 1.00 | 1.0 GiB |"
+    assert rows[-2] == "| viquad | 3 | other | 10 | 2.00 | 1.2 | 4.00 |  |"
+    assert rows[-1] == "| viquad | 3 | third | 10 | failed: no room |  |  |  |"
 
 
 @pytest.mark.parametrize("text", ["", "<!-- x: end --> <!-- x: begin -->", "<!-- x: begin -->" * 2 + "<!-- x: end -->"])
