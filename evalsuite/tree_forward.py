@@ -48,7 +48,7 @@ class TreeForward:
             raise NotDeterministic("the model has experts, whose batches depend on which tokens come to them")
         self._configs = attention_configs(runner.model)
         self._fused_kernel = self._cuda
-        # A forward that is compiled as a whole has its layers in it.
+        # Under --compile the layers are compiled already.
         self._fused_layers = self._cuda and runner.loaded.report.got["torch_compile"] != "on"
         if self._fused_layers and (reason := fusing_failure(runner.model)) is not None:
             self.drop_compiled(reason)

@@ -17,8 +17,8 @@ import torch
 
 from evalsuite.loading.artefacts import keep_artefacts
 
-_COMPILED: WeakKeyDictionary[Any, dict[bool, tuple[list[Any], list[Any]]]] = WeakKeyDictionary()
-"""A model's layers and their compiled forwards, by whether shapes may change, for as long as there is the model: other
+_COMPILED: WeakKeyDictionary[Any, dict[tuple[bool, bool], tuple[list[Any], list[Any]]]] = WeakKeyDictionary()
+"""A model's layers and their compiled forwards, by `fused_layers`'s settings, for as long as there is the model: other
 wrappers would compile again. They hold its layers and not itself, and it stays as its owner knows it, so that it can be
 copied and pickled."""
 _FAILED: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
@@ -44,16 +44,17 @@ def fusing_failure(model: Any) -> str | None:
 
 
 @contextmanager
-def fused_layers(model: Any, *, dynamic: bool = False) -> Iterator[None]:
+def fused_layers(model: Any, *, dynamic: bool = False, fullgraph: bool = True) -> Iterator[None]:
     """Within, each decoder layer runs compiled, unless that has failed before.
 
     Args:
         dynamic: compile once for inputs of any length; otherwise other shapes compile anew.
+        fullgraph: a layer that cannot be one graph fails; otherwise it is compiled in parts.
     """
     if fusing_failure(model) is not None:
         yield
         return
-    layers, compiled = _compiled_layers(model, dynamic)
+    layers, compiled = _compiled_layers(model, dynamic, fullgraph)
     before = [vars(layer).get("forward") for layer in layers]
     for layer, forward in zip(layers, compiled, strict=True):
         layer.forward = forward
@@ -76,13 +77,13 @@ def quiet_compilation() -> Iterator[None]:
         yield
 
 
-def _compiled_layers(model: Any, dynamic: bool) -> tuple[list[Any], list[Any]]:
+def _compiled_layers(model: Any, dynamic: bool, fullgraph: bool) -> tuple[list[Any], list[Any]]:
     layers = decoder_layers(model)
-    known = _COMPILED.setdefault(model, {}).get(dynamic)
+    known = _COMPILED.setdefault(model, {}).get((dynamic, fullgraph))
     if known is None or len(known[0]) != len(layers) or any(a is not b for a, b in zip(known[0], layers, strict=True)):
         keep_artefacts()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of torch's own parts, as its compiler is imported
-            compiled = [torch.compile(layer.forward, dynamic=dynamic, fullgraph=True) for layer in layers]
-        _COMPILED[model][dynamic] = known = (layers, compiled)
+            compiled = [torch.compile(layer.forward, dynamic=dynamic, fullgraph=fullgraph) for layer in layers]
+        _COMPILED[model][dynamic, fullgraph] = known = (layers, compiled)
     return known

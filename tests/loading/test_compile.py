@@ -1,4 +1,4 @@
-"""`torch.compile` wraps the forward, not the module, and can be dropped with its reason."""
+"""`torch.compile` wraps the forward or its layers, not the module, and can be dropped with its reason."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
 from evalsuite import capability
 from evalsuite.config import InferenceConfig
@@ -43,8 +44,52 @@ def test_a_compiled_forward_is_used_and_the_module_stays_itself(
     assert loaded.report.got["torch_compile"] == "on"
     assert compiled_with == [{"dynamic": True}]
     assert type(loaded.model).__name__ == "Qwen3ForCausalLM"
-    with pytest.raises(RuntimeError, match="the compiler crashed"):
-        loaded.model(input_ids=torch.tensor([[1, 2]]))
+    for use_cache in (True, False):
+        with pytest.raises(RuntimeError, match="the compiler crashed"):
+            loaded.model(input_ids=torch.tensor([[1, 2]]), use_cache=use_cache)
+
+
+@pytest.fixture
+def without_code_generation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graphs are traced and run as they are."""
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function, **settings: real(function, backend="eager", **settings))
+    torch._dynamo.reset()
+    counters.clear()
+
+
+@pytest.mark.usefixtures("without_code_generation")
+def test_without_a_cache_one_graph_serves_all_layers_and_batches_of_any_size(save_model: SaveModel) -> None:
+    loaded, plain = load_compiled(save_model), load(InferenceConfig(model=str(save_model()), dtype="float32"))
+    assert loaded.model.config.num_hidden_layers > 1
+    with torch.inference_mode():
+        for rows, tokens in ((2, 5), (3, 7), (5, 4)):
+            ids = torch.arange(rows * tokens).reshape(rows, tokens) % loaded.model.config.vocab_size
+            got = loaded.model(input_ids=ids, use_cache=False).logits
+            assert torch.allclose(got, plain.model(input_ids=ids, use_cache=False).logits, atol=1e-5)
+    assert counters["stats"]["unique_graphs"] == 1
+
+
+@pytest.mark.usefixtures("without_code_generation")
+def test_with_a_cache_the_forward_is_one_graph_and_not_one_for_each_layer(save_model: SaveModel) -> None:
+    loaded = load_compiled(save_model)
+    with torch.inference_mode():
+        loaded.model(input_ids=torch.tensor([[1, 2], [3, 4]]), use_cache=True)
+    assert counters["stats"]["unique_graphs"] == 1
+
+
+@pytest.mark.usefixtures("without_code_generation")
+def test_a_layer_that_no_graph_can_hold_is_compiled_in_parts(save_model: SaveModel) -> None:
+    loaded = load_compiled(save_model)
+
+    def interrupted(_: object, args: tuple[torch.Tensor, ...]) -> None:
+        torch._dynamo.graph_break()
+
+    for layer in loaded.model.model.layers:
+        layer.mlp.register_forward_pre_hook(interrupted)
+    with torch.inference_mode():
+        loaded.model(input_ids=torch.tensor([[1, 2], [3, 4]]), use_cache=False)
+    assert counters["stats"]["unique_graphs"] > 1
 
 
 @pytest.mark.usefixtures("compiled_with")
@@ -58,7 +103,9 @@ def test_dropping_it_restores_the_eager_forward_and_says_why(
     assert loaded.report.asked["torch_compile"] == "on"
     assert loaded.report.fallbacks[-1].reason == "the compiler crashed"
     assert "torch_compile: on -> off: the compiler crashed" in caplog.text
-    assert loaded.model(input_ids=torch.tensor([[1, 2]])).logits.shape == (1, 2, loaded.model.config.vocab_size)
+    for use_cache in (True, False):
+        logits = loaded.model(input_ids=torch.tensor([[1, 2]]), use_cache=use_cache).logits
+        assert logits.shape == (1, 2, loaded.model.config.vocab_size)
 
 
 @pytest.mark.usefixtures("compiled_with")

@@ -89,7 +89,7 @@ def the_compiler_fails(lab: Lab) -> str:
         raise torch._dynamo.exc.TorchDynamoException("InductorError: no kernel for aten.oddity\nand a long trace")
 
     lab.patch.setattr(capability, "compile_reason", lambda device: None)
-    lab.patch.setattr(torch, "compile", lambda forward, dynamic: fail)  # it fails when it is first called
+    lab.patch.setattr(torch, "compile", lambda forward, **settings: fail)  # it fails when it is first called
     return lab.run("--compile", "--strategy=padded")
 
 
