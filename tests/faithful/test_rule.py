@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -70,6 +71,51 @@ def test_differences_beyond_twice_the_noise_are_not_faithful_even_without_a_flip
     assert not verdict.flips
     assert not verdict.faithful
     assert "log-probabilities differ" in verdict.reason
+
+
+def test_a_path_that_rounds_otherwise_is_judged_by_what_it_rounds() -> None:
+    fp32, bf16 = scores(a=(-1.0, -9.0)), scores(a=(-1.08, -9.0))
+    near = compare_choices(reference=bf16, path=scores(a=(-0.9, -9.0)), reference_fp32=fp32)
+    assert near.path_difference > 2 * near.noise > near.path_error
+    assert near.faithful
+    off = compare_choices(reference=bf16, path=scores(a=(-0.8, -9.0)), reference_fp32=fp32)
+    assert off.reason == "log-probabilities differ by 0.28, from float32 by 0.2 (noise 0.08)"
+
+
+def test_a_generated_answer_that_rounds_otherwise_is_judged_by_what_it_rounds() -> None:
+    reference, fp32 = generation("xyz", (1, 2, 3), -1.08), forced(9.0, 9.0, 9.0)
+    verdicts = [
+        compare_generations(reference=reference, path=generation("xyz", (1, 2, 3), value), reference_fp32=fp32)
+        for value in (-0.9, -0.8)
+    ]
+    assert [verdict.faithful for verdict in verdicts] == [True, False]
+    assert [verdict.path_error for verdict in verdicts] == pytest.approx([0.1, 0.2])
+
+
+def test_a_path_that_repeats_the_reference_is_faithful_in_a_dtype_beyond_the_cap() -> None:
+    fp32, coarse = scores(a=(-1.0, -9.0)), scores(a=(-1.9, -9.0))
+    verdict = compare_choices(reference=coarse, path=coarse, reference_fp32=fp32)
+    assert verdict.path_error > 2 * verdict.noise
+    assert verdict.faithful
+
+
+def test_few_questions_seldom_blame_a_sound_path_and_show_a_fault_of_three_times_the_noise() -> None:
+    """Two independent roundings of 32 questions, each with one scale for its four choices, as a real model's have."""
+    draw = Random(0)
+
+    def rounded(by: float) -> tuple[float, ...]:
+        scale = by * math.exp(draw.gauss(0, 0.5))
+        return tuple(draw.gauss(0, scale) for _ in range(4))
+
+    blamed = {"sound": 0, "faulty": 0}
+    for _ in range(200):
+        fp32 = scores(**{str(i): (0.0,) * 4 for i in range(32)})
+        reference = scores(**{str(i): rounded(0.03) for i in range(32)})
+        for name, by in (("sound", 0.03), ("faulty", 0.09)):
+            path = scores(**{i: rounded(by) for i in reference})
+            blamed[name] += not compare_choices(reference=reference, path=path, reference_fp32=fp32).rounds_alike
+    assert blamed["sound"] <= 2, blamed
+    assert blamed["faulty"] >= 100, blamed
 
 
 def test_a_path_that_gives_nan_is_not_faithful() -> None:
