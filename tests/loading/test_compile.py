@@ -6,7 +6,6 @@ import logging
 
 import pytest
 import torch
-from torch._dynamo.utils import counters
 
 from evalsuite import capability
 from evalsuite.config import InferenceConfig
@@ -50,16 +49,28 @@ def test_a_compiled_forward_is_used_and_the_module_stays_itself(
 
 
 @pytest.fixture
-def without_code_generation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Graphs are traced and run as they are."""
+def graphs(monkeypatch: pytest.MonkeyPatch) -> list[torch.fx.GraphModule]:
+    """What is compiled, in that order; it runs as it was traced."""
+    traced: list[torch.fx.GraphModule] = []
     real = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda function, **settings: real(function, backend="eager", **settings))
+
+    def backend(graph: torch.fx.GraphModule, _: object) -> object:
+        traced.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", lambda function, **settings: real(function, backend=backend, **settings))
     torch._dynamo.reset()
-    counters.clear()
+    return traced
 
 
-@pytest.mark.usefixtures("without_code_generation")
-def test_without_a_cache_one_graph_serves_all_layers_and_batches_of_any_size(save_model: SaveModel) -> None:
+def attentions(graph: torch.fx.GraphModule) -> int:
+    """How many layers a graph holds."""
+    return sum(getattr(node.target, "__name__", "") == "scaled_dot_product_attention" for node in graph.graph.nodes)
+
+
+def test_without_a_cache_one_graph_of_one_layer_serves_all_of_them_and_batches_of_any_size(
+    save_model: SaveModel, graphs: list[torch.fx.GraphModule]
+) -> None:
     loaded, plain = load_compiled(save_model), load(InferenceConfig(model=str(save_model()), dtype="float32"))
     assert loaded.model.config.num_hidden_layers > 1
     with torch.inference_mode():
@@ -67,29 +78,26 @@ def test_without_a_cache_one_graph_serves_all_layers_and_batches_of_any_size(sav
             ids = torch.arange(rows * tokens).reshape(rows, tokens) % loaded.model.config.vocab_size
             got = loaded.model(input_ids=ids, use_cache=False).logits
             assert torch.allclose(got, plain.model(input_ids=ids, use_cache=False).logits, atol=1e-5)
-    assert counters["stats"]["unique_graphs"] == 1
+    assert [attentions(graph) for graph in graphs] == [1]
 
 
-@pytest.mark.usefixtures("without_code_generation")
-def test_with_a_cache_the_forward_is_one_graph_and_not_one_for_each_layer(save_model: SaveModel) -> None:
+def test_with_a_cache_one_graph_holds_all_layers(save_model: SaveModel, graphs: list[torch.fx.GraphModule]) -> None:
     loaded = load_compiled(save_model)
     with torch.inference_mode():
         loaded.model(input_ids=torch.tensor([[1, 2], [3, 4]]), use_cache=True)
-    assert counters["stats"]["unique_graphs"] == 1
+    assert [attentions(graph) for graph in graphs] == [loaded.model.config.num_hidden_layers]
 
 
-@pytest.mark.usefixtures("without_code_generation")
-def test_a_layer_that_no_graph_can_hold_is_compiled_in_parts(save_model: SaveModel) -> None:
+def test_a_layer_that_no_graph_can_hold_is_compiled_in_parts(
+    save_model: SaveModel, graphs: list[torch.fx.GraphModule]
+) -> None:
     loaded = load_compiled(save_model)
-
-    def interrupted(_: object, args: tuple[torch.Tensor, ...]) -> None:
-        torch._dynamo.graph_break()
-
     for layer in loaded.model.model.layers:
-        layer.mlp.register_forward_pre_hook(interrupted)
+        layer.mlp.register_forward_pre_hook(lambda *_: torch._dynamo.graph_break())
     with torch.inference_mode():
         loaded.model(input_ids=torch.tensor([[1, 2], [3, 4]]), use_cache=False)
-    assert counters["stats"]["unique_graphs"] > 1
+    assert len(graphs) > 1
+    assert loaded.report.got["torch_compile"] == "on"
 
 
 @pytest.mark.usefixtures("compiled_with")
