@@ -38,15 +38,19 @@ def device(pytestconfig):
 
 
 @pytest.fixture(autouse=True)
-def kept(request, benchmark, evaluation_session):
+def keep(request, benchmark, evaluation_session):
     """Into the results folder as soon as it is measured: pytest-benchmark's JSON of an interrupted run is lost."""
-    yield
-    if benchmark.extra_info:
-        evaluation_session.results.add_case(request.node.name, dict(benchmark.extra_info))
+
+    def keep():
+        if benchmark.extra_info:
+            evaluation_session.results.add_case(request.node.name, dict(benchmark.extra_info))
+
+    yield keep
+    keep()
 
 
 @pytest.mark.parametrize("length", [128, 512, 2048])
-def test_attention_alone(benchmark, device, length):
+def test_attention_alone(benchmark, device, keep, length):
     import torch
 
     from benchmarks.claims.attending import attentions
@@ -70,11 +74,12 @@ def test_attention_alone(benchmark, device, length):
             {name: way(attend) for name, attend in kernels.items()},
             counts=dict.fromkeys(kernels, repeats),
             rounds=ATTENTION_ROUNDS,
+            keep=keep,
         )
 
 
 @pytest.mark.parametrize("task", list(CLAIMED_BATCHES), ids=BATCHED_IDS.__getitem__)
-def test_batched_generation(evaluation_session, benchmark, task):
+def test_batched_generation(evaluation_session, benchmark, keep, task):
     from evalsuite.harness.session import Reference
 
     session = evaluation_session
@@ -87,6 +92,7 @@ def test_batched_generation(evaluation_session, benchmark, task):
         name: whole_batches(workload, path.execution.batch_size, including=sample.ids) for name, path in paths.items()
     }
     outcomes, reference_outcomes = {}, {}
+    benchmark.extra_info["model"] = session.options.config.model
     rounds = 1
     if benchmark.enabled:
         warm_up(session, reference, sample.only(sample.ids[:1]))
@@ -110,11 +116,11 @@ def test_batched_generation(evaluation_session, benchmark, task):
         {"one by one": one_by_one} | {name: in_batches(name) for name in paths},
         counts={"one by one": len(sample) / rounds} | {name: len(questions[name]) for name in paths},
         rounds=rounds,
+        keep=keep,
     )
     session.keep_reference(config, task, Reference(outcomes=reference_outcomes, seconds=sum(taken["one by one"])))
     verdicts = {name: session.verdict(config, task, answers) for name, answers in outcomes.items()}
     benchmark.extra_info |= {
-        "model": session.options.config.model,
         "verdicts": {name: verdict.summary() for name, verdict in verdicts.items()},
         "new_tokens": {name: sum(len(a.token_ids) for a in answers.values()) for name, answers in outcomes.items()},
     }
@@ -123,7 +129,7 @@ def test_batched_generation(evaluation_session, benchmark, task):
 
 
 @pytest.mark.parametrize("rows", [1, 8])
-def test_kv_cache_at_batch(evaluation_session, benchmark, rows):
+def test_kv_cache_at_batch(evaluation_session, benchmark, keep, rows):
     session = evaluation_session
     questions = whole_batches(workload_of(session, "viquad"), rows)
     paths = {name: batched(session, rows, kv_cache=kept) for name, kept in (("without", False), ("with", True))}
@@ -139,40 +145,38 @@ def test_kv_cache_at_batch(evaluation_session, benchmark, rows):
 
     rounds = rounds_for(max(warm_up(session, path, questions) for path in paths.values())) if benchmark.enabled else 1
     counts = dict.fromkeys(paths, len(questions))
-    in_turns(benchmark, {name: way(name) for name in paths}, counts=counts, rounds=rounds)
-    benchmark.extra_info |= {
-        "model": session.options.config.model,
-        "same_answers": sum(texts["with"][id_] == text for id_, text in texts["without"].items()),
-    }
+    benchmark.extra_info["model"] = session.options.config.model
+    in_turns(benchmark, {name: way(name) for name in paths}, counts=counts, rounds=rounds, keep=keep)
+    same = sum(texts["with"][id_] == text for id_, text in texts["without"].items())
+    benchmark.extra_info["same_answers"] = same
     if session.options.config.accuracy_is_meaningful:  # random weights decide by near ties
         assert benchmark.extra_info["same_answers"] == len(questions)
 
 
-def test_loading(pytestconfig, tmp_path, benchmark, device):
-    from benchmarks.claims.loads import load_in_fresh_process
+def test_loading(pytestconfig, tmp_path, benchmark, device, keep):
+    from benchmarks.claims.loads import FreshProcesses
     from evalsuite.loading import load
     from evalsuite.loading.sources import find_source
 
     config = InferenceConfig(model=pytestconfig.getoption("--model"), device=device)
     if (reason := dtype_reason("bfloat16", device)) is not None:
         pytest.skip(f"loading is compared in bfloat16: {reason}")
+    processes = FreshProcesses("cuda:0" if device == "cuda" else device)
     directory = str(tmp_path) if config.model.startswith(SHAPE_PREFIX) else str(find_source(config).weights_dir)
     if directory == str(tmp_path):
         load(config).model.save_pretrained(tmp_path)
     costs = {}
+    benchmark.extra_info |= {"model": config.model, "costs": costs}
 
     def load_anew(name):
-        kind, dtype = name.split(", ")
-        costs[name] = load_in_fresh_process(directory, kind, dtype, "cuda:0" if device == "cuda" else device)
-        return costs[name].seconds
+        cost = processes.load(directory, *name.split(", "))
+        costs[name] = dataclasses.asdict(cost)
+        return cost.seconds
 
     load_anew("as loaded, float32")  # for its memory; it also reads the files into the system's cache
+    keep()
     ways = {name: lambda _, name=name: load_anew(name) for name in ("built first, bfloat16", "as loaded, bfloat16")}
-    in_turns(benchmark, ways, counts=dict.fromkeys(ways, 1))
-    benchmark.extra_info |= {
-        "model": config.model,
-        "costs": {name: dataclasses.asdict(cost) for name, cost in costs.items()},
-    }
+    in_turns(benchmark, ways, counts=dict.fromkeys(ways, 1), keep=keep)
 
 
 @pytest.mark.parametrize("name", ["qwen3-4b", "qwen3-32b"])

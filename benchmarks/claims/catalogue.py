@@ -114,10 +114,12 @@ def _batches(task: str, sizes: tuple[int, ...]) -> tuple[Part, ...]:
 
 
 def _unfaithful(name: str, way: str) -> Callable[[Record], str]:
-    """The verdict on the answers of a way, where it is not faithful."""
+    """The verdict on the answers of a way, where it is not faithful, or that a run was broken off before it."""
 
     def note(record: Record) -> str:
-        summary = record.case(name)["verdicts"][way]
+        if (verdicts := record.case(name).get("verdicts")) is None:
+            return " (not judged)"
+        summary = verdicts[way]
         return "" if summary.startswith("faithful") else f" ({summary})"
 
     return note

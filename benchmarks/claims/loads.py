@@ -1,6 +1,7 @@
 """What loading costs, in a process of its own each time: seconds, host memory at its peak, bytes that the model holds.
 
-On the CPU, a fork server imports torch and transformers once, so that a new process starts with them and nothing else.
+A fork server imports torch and transformers once, so that a new process starts with them and nothing else: to import
+them takes longer than to load a small model.
 """
 
 from __future__ import annotations
@@ -8,9 +9,13 @@ from __future__ import annotations
 import gc
 import importlib
 import multiprocessing
+import os
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +23,14 @@ from evalsuite.loading.building import from_files, quiet_progress
 from evalsuite.loading.sources import Source
 from evalsuite.measure.memory import MemoryMeter
 
-PRELOADED = ["benchmarks.claims.loads", "transformers.models.qwen3.modeling_qwen3"]
+PRELOADED = ["benchmarks.claims.loads", "torch", "transformers.models.qwen3.modeling_qwen3"]
+ASKS_THE_DRIVER = "PYTORCH_NVML_BASED_CUDA_CHECK"
+"""CUDA does not survive a fork. Set to 1, `torch.cuda.is_available()`, which transformers asks as it is imported, goes
+to the driver's management library and does not start CUDA."""
+
+
+class NoCudaAfterFork(Exception):
+    """Something has started CUDA in the fork server after all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,14 +45,44 @@ class LoadCost:
     """By the model, on its device, once it is loaded."""
 
 
-def load_in_fresh_process(directory: str, way: str, dtype: str, device: str) -> LoadCost:
-    """`load_once` in a process that has done nothing yet. A failure there is raised here."""
-    # CUDA does not survive a fork, so what a fork server imports must never touch it: there, each starts from nothing.
-    context = multiprocessing.get_context("spawn" if device.startswith("cuda") else "forkserver")
-    if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload(PRELOADED)
-    with ProcessPoolExecutor(max_workers=1, mp_context=context) as executor:
-        return executor.submit(load_once, directory, way, dtype, device).result()
+class FreshProcesses:
+    """Runs each load in a process that has done nothing yet. Made early, its server imports while others work."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._method = "forkserver"
+        with _asking_the_driver():
+            multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
+            forkserver.ensure_running()
+
+    def load(self, directory: str, way: str, dtype: str) -> LoadCost:
+        """What `load_once` returns there. A failure there is raised here."""
+        try:
+            return self._submit(directory, way, dtype)
+        except NoCudaAfterFork:
+            if self._method == "spawn":
+                raise
+            self._method = "spawn"  # each process imports for itself then: slower, and the same is measured
+            return self._submit(directory, way, dtype)
+
+    def _submit(self, directory: str, way: str, dtype: str) -> LoadCost:
+        context = multiprocessing.get_context(self._method)
+        with ProcessPoolExecutor(max_workers=1, mp_context=context) as executor:
+            return executor.submit(load_once, directory, way, dtype, self._device).result()
+
+
+@contextmanager
+def _asking_the_driver() -> Iterator[None]:
+    """For the processes that are started within."""
+    before = os.environ.get(ASKS_THE_DRIVER)
+    os.environ[ASKS_THE_DRIVER] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[ASKS_THE_DRIVER]
+        else:
+            os.environ[ASKS_THE_DRIVER] = before
 
 
 def load_once(directory: str, way: str, dtype: str, device: str) -> LoadCost:
@@ -50,7 +92,10 @@ def load_once(directory: str, way: str, dtype: str, device: str) -> LoadCost:
     for module in PRELOADED:
         importlib.import_module(module)  # imports belong to no way of loading, nor does CUDA's own start
     if device.startswith("cuda"):
-        torch.zeros(1, device=device)
+        try:
+            torch.zeros(1, device=device)
+        except RuntimeError as error:
+            raise NoCudaAfterFork(f"{device} cannot be started: {error}") from error
     held_before = _held_bytes(device)
     meter = MemoryMeter("cpu")
     meter.reset()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.claims.turns import UNFINISHED
 from benchmarks.claims.verdicts import Figure
 from evalsuite.measure.stats import speed_up
 
@@ -17,7 +18,18 @@ FROM_CASES = (
 )
 """What a record keeps of an evaluation's; the rest (answers, metrics of random weights, paths) proves no claim."""
 FROM_CLAIMS = (
-    *("seconds", "counts", "model", "verdicts", "new_tokens", "same_answers", "costs", "weights_bytes", "peak_bytes"),
+    *(
+        "seconds",
+        "counts",
+        UNFINISHED,
+        "model",
+        "verdicts",
+        "new_tokens",
+        "same_answers",
+        "costs",
+        "weights_bytes",
+        "peak_bytes",
+    ),
 )
 
 
@@ -69,7 +81,7 @@ def trim(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One record of several runs of one machine, each the summary.json of a results folder or pytest-benchmark's JSON.
 
     Raises:
-        RecordError: a benchmark is in two of them, or could not run.
+        RecordError: a benchmark is in two of them, could not run, or was broken off in its first round.
     """
     cases: dict[str, Mapping[str, Any]] = {}
     for run in runs:
@@ -78,9 +90,19 @@ def trim(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 raise RecordError(f"{name} is in two runs: leave one of them out")
             if "not_measured" in info:
                 raise RecordError(f"{name} was not measured: {info['not_measured']}")
-            cases[name] = info
+            cases[name] = _whole_rounds(name, info)
     versions = next(iter(cases.values()))["versions"]
     return {"versions": versions, "cases": {name: _trimmed(info, versions) for name, info in cases.items()}}
+
+
+def _whole_rounds(name: str, info: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What was broken off in the middle of a round, without that round."""
+    if "versions" in info and UNFINISHED not in info:
+        return info
+    done = min(map(len, info.get("seconds", {}).values()), default=0)
+    if not done:
+        raise RecordError(f"{name} was broken off in its first round, or before it; run it again")
+    return {**info, "seconds": {way: taken[:done] for way, taken in info["seconds"].items()}}
 
 
 def _infos(run: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks.claims import __main__ as command
+from benchmarks.claims import loads
 from benchmarks.claims.catalogue import CATALOGUE, Claim, Part
 from benchmarks.claims.records import Record, RecordError, read_record, trim
 from benchmarks.claims.table import BEGIN, END, claims_table, placed, verdict_on
+from benchmarks.claims.turns import in_turns
 from benchmarks.claims.verdicts import Bounds, Figure, together
 
 
@@ -149,6 +153,78 @@ def test_a_benchmark_in_two_runs_or_one_that_could_not_run_makes_no_record() -> 
         trim([{"cases": {"b": turns}}, {"cases": {"b": turns}}])
     with pytest.raises(RecordError, match="no compiler"):
         trim([{"cases": {"b": turns | {"not_measured": "no compiler"}}}])
+
+
+class Timed:
+    """As much of pytest-benchmark's fixture as turns need."""
+
+    enabled = True
+
+    def __init__(self) -> None:
+        self.extra_info: dict[str, object] = {}
+
+    def pedantic(self, run: Callable[[], object], setup: Callable[[], object], rounds: int) -> None:
+        for _ in range(rounds):
+            setup()
+            run()
+
+
+def test_what_is_broken_off_is_kept_and_recorded_up_to_its_last_whole_round() -> None:
+    def until_the_third(turn: int) -> float:
+        if turn == 2:
+            raise KeyboardInterrupt
+        return 1.0 + turn
+
+    timed, kept = Timed(), []
+    ways = {"first": lambda turn: 9.0 + turn, "second": until_the_third}
+    with pytest.raises(KeyboardInterrupt):
+        in_turns(
+            timed,
+            ways,
+            counts=dict.fromkeys(ways, 1),
+            rounds=3,
+            keep=lambda: kept.append(json.loads(json.dumps(timed.extra_info))),
+        )
+    assert [[len(taken) for taken in info["seconds"].values()] for info in kept] == [
+        *([1, 0], [1, 1], [2, 1], [2, 2], [3, 2])
+    ]
+    (case,) = trim([{"cases": {"b": kept[-1]}}])["cases"].values()
+    assert case["seconds"] == {"first": [9.0, 10.0], "second": [1.0, 2.0]}
+    assert case["unfinished"] == "2 of 3 rounds"
+    for too_early in (kept[0], {"model": "m", "costs": {}}):
+        with pytest.raises(RecordError, match="b was broken off in its first round"):
+            trim([{"cases": {"b": too_early}}])
+
+
+def test_what_is_finished_does_not_say_that_it_is_not() -> None:
+    timed = Timed()
+    in_turns(timed, {"only": lambda turn: 1.0}, counts={"only": 1}, rounds=2)
+    assert "unfinished" not in timed.extra_info
+
+
+def test_answers_that_were_timed_and_not_judged_say_so(records: list[Record]) -> None:
+    (claim,) = (claim for claim in CATALOGUE if claim.words.startswith("batched VietNews"))
+    assert {
+        part.note(replace(records[0], cases={"test_batched_generation[articles]": {}})) for part in claim.parts
+    } == {" (not judged)"}
+
+
+def test_loads_start_from_nothing_where_a_fork_cannot_have_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    methods = []
+
+    def submit(self: loads.FreshProcesses, *given: str) -> str:
+        methods.append(self._method)
+        if self._method == "forkserver":
+            raise loads.NoCudaAfterFork("initialization error")
+        return "cost"
+
+    monkeypatch.setattr(loads.forkserver, "ensure_running", lambda: methods.append(os.environ[loads.ASKS_THE_DRIVER]))
+    monkeypatch.setattr(loads.FreshProcesses, "_submit", submit)
+    monkeypatch.delenv(loads.ASKS_THE_DRIVER, raising=False)
+    processes = loads.FreshProcesses("cuda:0")
+    assert [processes.load("dir", "as loaded", "bfloat16") for _ in range(2)] == ["cost", "cost"]
+    assert methods == ["1", "forkserver", "spawn", "spawn"]
+    assert loads.ASKS_THE_DRIVER not in os.environ, "it is for the server alone"
 
 
 def test_a_file_that_is_no_record_is_named(tmp_path: Path) -> None:
