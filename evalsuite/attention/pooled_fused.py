@@ -235,6 +235,8 @@ class DecodeWorkspace:
     tiles as others."""
     processors: int
     """Streaming multiprocessors of the device."""
+    beside: torch.cuda.Stream | None
+    """For what runs side by side in a captured step."""
 
     def plan(self, slots: Ints, rows: Indices, ends: Ints, *, kv_heads: int) -> StepPlan:
         """The work of a batch; arguments as of `planning.spans`."""
@@ -269,6 +271,7 @@ def decode_workspace(
         members=members,
         fixed=fixed,
         processors=torch.cuda.get_device_properties(device).multi_processor_count if on_cuda else 1,
+        beside=torch.cuda.Stream(device) if on_cuda and not fixed else None,  # type: ignore[no-untyped-call]
     )
 
 
@@ -303,9 +306,8 @@ class FusedStep:
         query = query if query.stride(-1) == 1 else query.contiguous()
         out = query.new_empty(batch, heads, value_dim)
         value_dim_padded = max(16, triton.next_power_of_2(value_dim))
-        for begin, end, members, tile in (
-            [(0, 2, space.members, LONE)] if space.fixed else [(0, 1, space.members, MEMBERS), (1, 2, 1, LONE)]
-        ):
+
+        def attend(begin: int, end: int, members: int, tile: DecodeTile) -> None:
             programs = max(1, triton.cdiv(space.processors * tile.programs, kv_heads))
             _attend_spans[(programs, kv_heads)](
                 query,
@@ -345,6 +347,19 @@ class FusedStep:
                 num_stages=tile.stages,
                 maxnreg=tile.most_registers(query.dtype, max(dim, value_dim)),
             )
+
+        if space.fixed:
+            attend(0, 2, space.members, LONE)
+        elif space.beside is None or not torch.cuda.is_current_stream_capturing():
+            attend(0, 1, space.members, MEMBERS)
+            attend(1, 2, 1, LONE)
+        else:  # branches of the graph: where the one leaves processors idle at its end, the other begins
+            stream = torch.cuda.current_stream()
+            space.beside.wait_stream(stream)
+            with torch.cuda.stream(space.beside):
+                attend(1, 2, 1, LONE)
+            attend(0, 1, space.members, MEMBERS)
+            stream.wait_stream(space.beside)
         held = min(_MERGED_HEADS, triton.next_power_of_2(heads))
         _merge_cells[(batch, triton.cdiv(heads, held))](
             space.accumulators,
