@@ -81,7 +81,7 @@ def trim(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One record of several runs of one machine, each the summary.json of a results folder or pytest-benchmark's JSON.
 
     Raises:
-        RecordError: a benchmark is in two of them, could not run, or was broken off in its first round.
+        RecordError: there is none, or one that is in two runs, could not run, or was broken off in its first round.
     """
     cases: dict[str, Mapping[str, Any]] = {}
     for run in runs:
@@ -91,6 +91,8 @@ def trim(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             if "not_measured" in info:
                 raise RecordError(f"{name} was not measured: {info['not_measured']}")
             cases[name] = _whole_rounds(name, info)
+    if not cases:
+        raise RecordError("expected at least one benchmark in these runs, got none")
     versions = next(iter(cases.values()))["versions"]
     return {"versions": versions, "cases": {name: _trimmed(info, versions) for name, info in cases.items()}}
 

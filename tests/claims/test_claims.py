@@ -151,6 +151,8 @@ def test_a_benchmark_in_two_runs_or_one_that_could_not_run_makes_no_record() -> 
     turns = {"seconds": {}, "counts": {}, "versions": {}}
     with pytest.raises(RecordError, match="in two runs"):
         trim([{"cases": {"b": turns}}, {"cases": {"b": turns}}])
+    with pytest.raises(RecordError, match="got none"):
+        trim([{"cases": {}}])
     with pytest.raises(RecordError, match="no compiler"):
         trim([{"cases": {"b": turns | {"not_measured": "no compiler"}}}])
 
