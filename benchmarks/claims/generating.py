@@ -44,12 +44,19 @@ def answer_timed(
 
 
 def warm_up(session: EvaluationSession, path: ExecutionPath, questions: Workload) -> float:
-    """A few tokens for each question, twice, since full answers would take a round; expected seconds of those."""
-    prompts = (dataclasses.replace(prompt, max_new_tokens=WARM_UP_TOKENS) for prompt in questions.prompts)
-    few = dataclasses.replace(questions, prompts=tuple(prompts))
-    answer_timed(session, path, few)
-    taken, _ = answer_timed(session, path, few)
-    return taken * max(prompt.max_new_tokens for prompt in questions.prompts) / WARM_UP_TOKENS
+    """A few tokens for each question, since full answers would take a round; expected seconds of those.
+
+    Reading the prompts is told from writing, or long prompts would count once for every few tokens.
+    """
+
+    def taken(tokens: int) -> float:
+        prompts = (dataclasses.replace(prompt, max_new_tokens=tokens) for prompt in questions.prompts)
+        return answer_timed(session, path, dataclasses.replace(questions, prompts=tuple(prompts)))[0]
+
+    taken(WARM_UP_TOKENS)
+    one, few = taken(1), taken(WARM_UP_TOKENS)
+    steps = max(prompt.max_new_tokens for prompt in questions.prompts) - 1
+    return one + max(few - one, 0.0) / (WARM_UP_TOKENS - 1) * steps
 
 
 def whole_batches(workload: Workload, rows: int, *, including: Collection[str] = ()) -> Workload:

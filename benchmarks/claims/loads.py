@@ -90,10 +90,12 @@ def load_once(directory: str, way: str, dtype: str, device: str) -> LoadCost:
     import torch
 
     for module in PRELOADED:
-        importlib.import_module(module)  # imports belong to no way of loading, nor does CUDA's own start
+        importlib.import_module(
+            module
+        )  # imports belong to no way of loading, nor does CUDA's own start, kernels included
     if device.startswith("cuda"):
         try:
-            torch.zeros(1, device=device)
+            torch.zeros(1, device=device, dtype=getattr(torch, dtype)).sum()
         except RuntimeError as error:
             raise NoCudaAfterFork(f"{device} cannot be started: {error}") from error
     held_before = _held_bytes(device)
