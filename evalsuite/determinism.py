@@ -3,7 +3,7 @@
 `unbatched` and `per_question` run a request by itself, so they do on any machine. `packed` does on CUDA: packs have one
 shape, so matrix products run one kernel, in which a row's result does not depend on its place; attention visits a
 branch's keys in blocks of its own positions (`attention/fused.py`); and as many positions are projected in every pack.
-`continuous` does likewise: its steps have one number of places, and attention merges chunks of a row's own positions
+`continuous` does likewise: its steps have one number of places, and attention merges spans at fixed positions of a row
 (`attention/pooled_fused.py`).
 It holds for one GPU model, one torch and Triton release and one token budget. `evalsuite selftest` tries it out.
 """

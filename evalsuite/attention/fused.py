@@ -263,6 +263,7 @@ def _visit(
         index = tl.where(at < before, tl.load(ancestors + at, mask=at < before, other=0), own + at)
         if MASKED:
             index = tl.where(at < end, index, own + end - 1)
+        # In 32 bits the branch that is not taken may wrap, and is not read.
         key_rows = tl.where(index >= 0, keys + index * k_token, kept_keys + (index + carried) * kept_k_token)
         value_rows = tl.where(index >= 0, values + index * v_token, kept_values + (index + carried) * kept_v_token)
     seen = None

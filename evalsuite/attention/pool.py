@@ -37,8 +37,8 @@ class PoolLayer:
     value_scales: torch.Tensor | None
 
     @property
-    def large(self) -> int:
-        """Numbers in the larger of both."""
+    def most_numbers(self) -> int:
+        """In the larger of both."""
         return max(self.keys.numel(), self.values.numel())
 
 

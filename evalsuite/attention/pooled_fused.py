@@ -17,7 +17,7 @@ Everything that changes from step to step is read on the device, so one CUDA gra
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import triton
@@ -31,7 +31,6 @@ from evalsuite.attention.fused import (
     Tiles,
     launch,
     on_device,
-    to_device,
     weigh,
 )
 from evalsuite.attention.interface import NoTreeAttention
@@ -150,13 +149,15 @@ def _keep(
     SMALLEST_SCALE: tl.constexpr,
     WHOLE: tl.constexpr,
 ):
-    """One token's numbers, [kv heads, dim]; in the same bits as `pool` quantises them."""
+    """One token's numbers, [kv heads, dim]; in the same bits as `plain_store` keeps them."""
     dim = tl.arange(0, DIM_PADDED)[None, :]
     stands = (head < KV_HEADS)[:, None] & (dim < DIM)
     numbers = tl.load(source + head[:, None] * head_stride + dim, mask=stands, other=0.0)
     if LARGEST > 0:
         numbers = numbers.to(tl.float32)
+        broken = tl.sum((numbers != numbers).to(tl.int32), 1) > 0  # a maximum passes NaN over
         scale = tl.maximum(tl.div_rn(tl.max(tl.abs(numbers), 1), tl.full([1], LARGEST, tl.float32)), SMALLEST_SCALE)
+        scale = tl.where(broken, float("nan"), scale)
         tl.store(scales + slot * KV_HEADS + head, scale, mask=head < KV_HEADS)
         numbers = tl.div_rn(numbers, tl.broadcast_to(scale[:, None], numbers.shape))
         if WHOLE:
@@ -169,13 +170,10 @@ class PooledTiles:
     """`PoolAttend` over one pack."""
 
     pack: PoolPack
-    path: torch.Tensor
-    """Slots of ancestors, int32 on the device."""
-    near: torch.Tensor
-    """`PoolPack.near`, likewise."""
-    own: torch.Tensor
-    """[used], int32 on the device: slots of the pack's tokens."""
+    device: torch.device
     tiles: Tiles
+    tables: dict[str, torch.Tensor] = field(default_factory=dict)
+    """Those of `pack` that were wanted, int32 on the device, by name."""
 
     def __call__(
         self,
@@ -195,25 +193,24 @@ class PooledTiles:
         out = query.new_empty(tokens, heads, kept[1].shape[-1])
         out[self.pack.used :].zero_()  # the padding: what comes of it is written to the pool's scratch
         tiles = self.tiles.for_group(heads // len(kept[0]))
-        if layer.key_scales is None and layer.large <= MOST_ELEMENTS:
+        if layer.key_scales is None and layer.most_numbers <= MOST_ELEMENTS:
             # The pack's own keys where they came from: no look at a table before each.
             key, value = (x if x.stride(-1) == 1 else x.contiguous() for x in fresh)
-            launch(query, key, value, *kept, out, tiles, self.near, Pooled(), FAR, scale, softcap, window)
+            launch(query, key, value, *kept, out, tiles, self._table("near"), Pooled(), FAR, scale, softcap, window)
             return out
-        pooled = Pooled(self.own, layer.key_scales, layer.value_scales)
-        launch(query, *kept, *kept, out, tiles, self.path, pooled, 0, scale, softcap, window)
+        pooled = Pooled(self._table("own"), layer.key_scales, layer.value_scales)
+        launch(query, *kept, *kept, out, tiles, self._table("path"), pooled, 0, scale, softcap, window)
         return out
+
+    def _table(self, name: str) -> torch.Tensor:
+        if name not in self.tables:
+            self.tables[name] = on_device(getattr(self.pack, name), self.device)
+        return self.tables[name]
 
 
 def fused_prefill(pack: PoolPack, device: torch.device) -> PoolAttend:
     """The tables of a pack on a device. Tokens of the padding behind a pack attend to nothing and come out as 0."""
-    return PooledTiles(
-        pack=pack,
-        path=on_device(pack.path, device),
-        near=on_device(pack.near, device),
-        own=to_device(pack.own, device),
-        tiles=Tiles(pack, device),
-    )
+    return PooledTiles(pack=pack, device=device, tiles=Tiles(pack, device))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -282,7 +279,7 @@ def workspace_bytes(*, cells: int, heads: int, value_dim: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class FusedStep:
-    """`PoolAttend` over one token of each row. It reads its tables when it runs, and allocates only what it returns."""
+    """`PoolAttend` over one token of each row. It reads its tables when it runs; captured, it forks to `beside`."""
 
     tables: DecodeTables
     workspace: DecodeWorkspace
@@ -301,8 +298,8 @@ class FusedStep:
         heads, batch, dim = query.shape
         kv_heads, value_dim = layer.values.shape[1:]
         group = heads // kv_heads
-        if space.cells * heads * value_dim > len(space.accumulators):
-            raise ValueError(f"{space.cells} cells of {heads} heads of {value_dim} do not fit into the workspace")
+        if space.cells * heads > len(space.tops) or space.cells * heads * value_dim > len(space.accumulators):
+            raise NoTreeAttention(f"a layer of {heads} heads of {value_dim}: more than the model's configuration says")
         query = query if query.stride(-1) == 1 else query.contiguous()
         out = query.new_empty(batch, heads, value_dim)
         value_dim_padded = max(16, triton.next_power_of_2(value_dim))
@@ -342,7 +339,7 @@ class FusedStep:
                 KEYS=tile.keys,
                 PRECISION="ieee" if query.dtype == torch.float32 else "tf32",
                 QUANTISED=layer.key_scales is not None,
-                WIDE=layer.large > MOST_ELEMENTS,
+                WIDE=layer.most_numbers > MOST_ELEMENTS,
                 num_warps=tile.warps,
                 num_stages=tile.stages,
                 maxnreg=tile.most_registers(query.dtype, max(dim, value_dim)),
@@ -497,7 +494,7 @@ def _attend_spans(
         tl.store(
             accumulators + cell[:, None] * VALUE_DIM + value_dim[None, :],
             gathered,
-            mask=(real & (total > 0))[:, None] & (value_dim < VALUE_DIM)[None, :],
+            mask=(real & (total != 0))[:, None] & (value_dim < VALUE_DIM)[None, :],
         )
 
 
@@ -527,7 +524,7 @@ def _merge_cells(
         cell_total = tl.load(totals + cell, mask=head < HEADS, other=0.0)
         part = tl.load(
             accumulators + cell[:, None] * VALUE_DIM + value_dim[None, :],
-            mask=stands & (cell_top > float("-inf"))[:, None],
+            mask=stands & (cell_total != 0)[:, None],
             other=0.0,
         )
         new_top = tl.maximum(top, cell_top)
@@ -537,7 +534,7 @@ def _merge_cells(
         total = total * shrink + cell_total * weight
         gathered = gathered * shrink[:, None] + part * weight[:, None]
         top = new_top
-    result = tl.where((total > 0)[:, None], gathered / total[:, None], 0.0)
+    result = tl.where((total == 0)[:, None], 0.0, gathered / total[:, None])  # NaN stays NaN
     tl.store(
         out + (place * HEADS + head)[:, None] * VALUE_DIM + value_dim[None, :],
         result.to(out.dtype.element_ty),

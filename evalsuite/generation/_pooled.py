@@ -51,7 +51,7 @@ STEPS_ON_CPU = 1
 SMALLEST_BATCH = 8
 PACK_STEP = 256
 """So that shapes stay few. What it gains or costs has not been measured."""
-_WARM = "steps of continuous"
+_SIDE_STREAM = "stream of captures"
 FP8_CAPABILITY = (8, 9)
 """The first GPUs that convert 8-bit floats."""
 
@@ -101,9 +101,9 @@ class PooledForward(TreeForward):
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         """By places of the batch."""
         self._graph_memory: Any = None
-        self._warm: set[int] = runner.kept.setdefault(_WARM, set())
-        """Sizes whose kernels were compiled and loaded, by this forward or one before."""
-        self._side_stream: torch.cuda.Stream | None = None
+        self._without_graph: set[int] = set()
+        """Sizes of batches for whose graphs there was no room."""
+        self._ahead = True
         self._graphs_failed = False
 
     def tokens(self, round_: PrefillRound | DecodeRound) -> int:
@@ -131,8 +131,9 @@ class PooledForward(TreeForward):
     def start(self, pool: KeyValuePool) -> None:
         """Keep keys and values in `pool`, which is empty."""
         self.pool = pool
-        self._graphs.clear()  # which read another one
-        self._graph_memory = None
+        self._forget_graphs()  # which read another one
+        if self._fused_kernel:
+            self._workspace()  # not within a capture, whose memory is its own
 
     def activation_bytes(self) -> int:
         """What a pack's or a step's intermediate numbers take at most, roughly and rather too much."""
@@ -284,7 +285,7 @@ class PooledForward(TreeForward):
         """Tell the device whom the next steps are for, and where they stand."""
         batch, tables = round_.batch, self._tables
         size = self._size_for(len(batch))
-        if self._uses_graphs and size not in self._graphs:
+        if self._wants_graph(size):
             self._capture(size)
         rows = round_.places
         places = np.full(size, self._rows, dtype=np.int64)
@@ -365,14 +366,17 @@ class PooledForward(TreeForward):
     def _capture_ahead(self, schedule: Schedule) -> None:
         """Capture the step of the batch that is to be expected while the device reads prompts."""
         size = self._size_for(schedule.most_rows)
-        if not self._uses_graphs or self._composed >= 0 or size in self._graphs:
+        if not self._ahead or self._composed >= 0 or not self._wants_graph(size):
             return
         try:
             self._capture(size)
         except Exception as error:
-            # There may be room when it is wanted, and what to do without is known there.
             if not is_out_of_memory(error):
                 raise
+            self._ahead = False  # there may be room when it is wanted; then the batch is halved if there is not
+
+    def _wants_graph(self, size: int) -> bool:
+        return self._uses_graphs and size not in self._graphs and size not in self._without_graph
 
     def _capture(self, size: int) -> None:
         """Keep a step for batches of `size` as a CUDA graph; where that fails, steps are launched kernel by kernel."""
@@ -380,21 +384,36 @@ class PooledForward(TreeForward):
         self._tables.item_counts.zero_()
         self._tables.cells.zero_()
         with self._runner.uncounted():
+            self._or_without_kernel(lambda: self._warm_up(size))
+            if not self._uses_graphs:  # the kernel was dropped
+                return
             try:
-                if size not in self._warm:
-                    self._or_without_kernel(lambda: self._warm_up(size))
-                    self._warm.add(size)
-                if self._uses_graphs:  # unless the kernel was dropped
-                    self._graphs[size] = self._captured(size)
+                self._graphs[size] = self._captured(size)
             except RuntimeError as error:
-                if is_out_of_memory(error) or isinstance(error, torch._dynamo.exc.TorchDynamoException):
+                if isinstance(error, torch._dynamo.exc.TorchDynamoException):
                     raise
-                self._graphs_failed = True
+                # What a failed capture gives back, others on its stream may read.
+                self._forget_graphs()
+                off = "off"
+                if is_out_of_memory(error):
+                    off = f"off for batches of {size}"
+                    self._without_graph.add(size)
+                else:
+                    self._graphs_failed = True
                 reason = first_line(error.__context__ or error)
-                self._runner.step_down(Fallback(what="cuda_graph", asked="on", got="off", reason=reason))
+                self._runner.step_down(Fallback(what="cuda_graph", asked="on", got=off, reason=reason))
+        if size in self._without_graph:
+            give_back(str(self._runner.device))
+
+    def _forget_graphs(self) -> None:
+        self._graphs.clear()
+        self._graph_memory = None
 
     def _captured(self, size: int) -> torch.cuda.CUDAGraph:
-        """Not by `torch.cuda.graph`, which always waits for the device and gives back the memory that is not in use."""
+        """A step, whose kernels were compiled and loaded, and whose workspace stands.
+
+        Not by `torch.cuda.graph`, which always waits for the device and gives back the memory that is not in use.
+        """
         if torch.cuda.mem_get_info(self._runner.device)[0] < self.activation_bytes():
             give_back(str(self._runner.device))  # what is cached is not given back within a capture
         graph = torch.cuda.CUDAGraph()
@@ -411,7 +430,7 @@ class PooledForward(TreeForward):
         return graph
 
     def _warm_up(self, size: int) -> None:
-        """Compile, tune and allocate what a capture may not."""
+        """Compile, tune, load and allocate what a capture may not."""
         with self._beside():
             for _ in range(2):
                 self._step.zero_()
@@ -419,12 +438,17 @@ class PooledForward(TreeForward):
 
     @contextmanager
     def _beside(self) -> Iterator[None]:
-        """On another stream, in turn with this one: none is captured on the one that is everybody's."""
-        side = self._side_stream = self._side_stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        """On the runner's other stream, in turn with this one: none is captured on the one that is everybody's."""
+        kept = self._runner.kept
+        if _SIDE_STREAM not in kept:
+            kept[_SIDE_STREAM] = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side: torch.cuda.Stream = kept[_SIDE_STREAM]
         side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            yield
-        torch.cuda.current_stream().wait_stream(side)
+        try:
+            with torch.cuda.stream(side):
+                yield
+        finally:  # what was launched before a failure still reads the tables
+            torch.cuda.current_stream().wait_stream(side)
 
     def _size_for(self, rows: int) -> int:
         """Places of a batch: on CUDA powers of two, so that graphs stay few, or where results must not depend on the
@@ -465,7 +489,7 @@ class PooledForward(TreeForward):
         return fused_decode(self._tables, self._workspace())
 
     def _workspace(self) -> DecodeWorkspace:
-        """What chunks of keys hand on within a step; made for the widest layer, once."""
+        """What spans of keys hand on within a step; made for the widest layer, once."""
         if self._space is None:
             from evalsuite.attention.pooled_fused import decode_workspace, most_members
 

@@ -252,7 +252,7 @@ class Schedule:
 
     @property
     def most_rows(self) -> int:
-        """That a batch can have from now on, as far as is known."""
+        """Of any batch that is still to come."""
         return min(self._most_at_once, len(self._waiting) + len(self.running))
 
     def plan_ahead(self) -> None:
@@ -268,6 +268,7 @@ class Schedule:
             del self._waiting[row.number]
             self.running[row.place] = row
             self._at_it[row.place] = True
+            self.written[row.place] = 0
         self.slots.release(round_.tables.own)
         self.slots.release(self.carried[0])
         pack = round_.pack
@@ -383,7 +384,6 @@ class Schedule:
             self.slots.share(prompt)
             new = self.slots.take(self.requests[number].max_new_tokens - 1)
             place = self._free_places.pop()
-            self.written[place] = 0
             self._limit[place] = self.requests[number].max_new_tokens
             self._stop_at[place] = self._stops.index(self.requests[number].stop)
             slots = np.concatenate([prompt, new])

@@ -142,7 +142,7 @@ class _Work:
                 ended = self.schedule.ended()
             ended += self.schedule.ended()
         except Exception:
-            yield from _answers(ended)  # what is whole is not lost with what failed
+            yield from _answers(ended + self.schedule.ended())  # what is whole is not lost with what failed
             raise
         yield from _answers(ended)
         self.runner.counters.padding_tokens += self.schedule.wasted

@@ -71,9 +71,10 @@ def parting_spans(
     Arguments as of `fixed_spans`.
 
     Args:
-        most_cells: in all, at least those of every row by itself. Where sharing took more, nothing is shared.
+        most_cells: in all, at least those of every row by itself. Where sharing took more, nothing at all is shared.
     """
-    shared = _shared(slots[rows], ends) if len(rows) else np.zeros((0, 4), dtype=np.int32)
+    shares = len(rows) > 1 and most_members > 1
+    shared = _shared(slots[rows], ends) if shares else np.zeros((0, 4), dtype=np.int32)
     plan = _cut(rows, ends, shared, length, most_members)
     return plan if len(plan.entries) <= most_cells else _cut(rows, ends, shared[:0], length, most_members)
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evalsuite.attention.pool import FAR, PoolPack, at_indices
+from evalsuite.planning.packs import Branch, packs
 from tests.attention.pooled_cases import CUDA, INTERPRETED, TOLERANCE, Case, cases, close, decode, expected, prefill
 
 needs_kernels = pytest.mark.skipif(not (CUDA or INTERPRETED), reason="needs a CUDA device")
@@ -29,6 +32,17 @@ def test_a_pack_attends_to_what_each_token_comes_after(kind: str, case: Case, to
     for row, length in zip(case.rows, case.lengths, strict=True):
         for end in range(1, length + 1):
             assert close(got[row[end - 1]], expected(case, row[:end]))
+
+
+@given(case=cases(), token_budget=st.sampled_from([7, 50, 1_000]))
+def test_near_ancestors_are_the_same_ones(case: Case, token_budget: int) -> None:
+    branches = [Branch(tokens=row, reads=(len(row) - 1,)) for row in case.rows]
+    before = np.empty(0, dtype=np.int32)
+    for pack in packs(branches, token_budget=token_budget):
+        tables = PoolPack.of(pack, before=before, own=pack.tokens)
+        own = tables.own[np.maximum(tables.near, 0)]
+        assert np.where(tables.near >= 0, own, tables.near + FAR).tolist() == tables.path.tolist()
+        before = at_indices(pack.carry, pack, before=before, own=pack.tokens)
 
 
 @kinds

@@ -97,9 +97,10 @@ def test_the_kernels_are_attention(shape: tuple[int, int, int, int], kept_as: st
 
 @pytest.mark.parametrize("dtype", [pytest.param(torch.bfloat16, marks=needs_cuda), torch.float32], ids=str)
 @pytest.mark.parametrize("kept_as", ["auto", "int8"])
-def test_company_in_a_chunk_changes_no_bit(kept_as: str, dtype: torch.dtype) -> None:
-    """Four rows share their first chunk: all in one item, in other tile rows, and each alone."""
-    case = a_case((8, 2, 128, 128), kept_as, dtype)
+@pytest.mark.parametrize("window", [None, 33, 140])
+def test_company_in_a_span_changes_no_bit(kept_as: str, dtype: torch.dtype, window: int | None) -> None:
+    """Four rows share their first span: all in one item, in other tile rows, and each alone."""
+    case = a_case((8, 2, 128, 128), kept_as, dtype, window)
     together = decode(case, "fused", places=[0, 1, 2, 3, 4, 5], most_members=8)
     for row in range(len(case.rows)):
         assert torch.equal(decode(case, "fused", places=[row], most_members=8)[0], together[row])

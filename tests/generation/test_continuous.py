@@ -212,3 +212,21 @@ def test_what_is_whole_is_handed_out_before_a_failure(monkeypatch: pytest.Monkey
         for outcome in engine.generate(_a_token_more_each(4), "continuous"):
             got.append(outcome.id)
     assert got == ["0", "1"]
+
+
+def test_answers_of_one_token_are_handed_out_before_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are found to be whole when the next round is drawn."""
+
+    def failing(*_: Any) -> Any:
+        raise RuntimeError("the device is gone")
+
+    monkeypatch.setattr(_pooled.PooledForward, "decode", failing)
+    batch = [replace(request, max_new_tokens=1 if int(request.id) < 5 else 3) for request in _a_token_more_each(6)]
+    got = []
+    with (
+        TransformersEngine(tiny_loaded("qwen3"), ExecutionOptions(ignore_eos=True)) as engine,
+        pytest.raises(RuntimeError, match="the device is gone"),
+    ):
+        for outcome in engine.generate(batch, "continuous"):
+            got.append(outcome.id)
+    assert sorted(got) == ["0", "1", "2", "3", "4"]

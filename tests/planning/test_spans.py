@@ -15,6 +15,8 @@ from evalsuite.planning.spans import ALIGNED, StepPlan, fixed_spans, parting_spa
 
 Drawn = tuple[Ints, Ints, Ints]
 LENGTHS = st.sampled_from([ALIGNED, 2 * ALIGNED, 4 * ALIGNED])
+TOKENS = st.sampled_from([n * ALIGNED + off for n in range(4) for off in (-1, 0, 1)][1:]) | st.integers(1, 5 * ALIGNED)
+"""How many: at and beside what is aligned, or any."""
 
 
 @st.composite
@@ -24,8 +26,8 @@ def batches(draw: st.DrawFn) -> Drawn:
     fresh = iter(range(1, 100_000))
     for _ in range(draw(st.integers(0, 8))):
         parent = draw(st.sampled_from([[], *made]))
-        shared = parent[: draw(st.integers(0, len(parent)))]
-        made.append([*shared, *(next(fresh) for _ in range(draw(st.integers(1, 5 * ALIGNED))))])
+        shared = parent[: draw(TOKENS | st.just(0))]
+        made.append([*shared, *(next(fresh) for _ in range(draw(TOKENS)))])
     width = max([len(row) for row in made], default=0) + draw(st.integers(1, 3))
     slots = np.zeros((len(made) + 1, width), dtype=np.int32)
     for number, row in enumerate(made):
@@ -131,6 +133,20 @@ def test_cells_are_never_more_than_there_is_room_for(drawn: Drawn, length: int) 
     own = int((-(-ends // length)).sum())
     plan = parting_spans(slots, rows, ends, length=length, most_members=4, most_cells=own)
     assert len(plan.entries) <= own
+
+
+@pytest.mark.parametrize(("common", "shared"), [(30, 0), (31, 0), (32, 32), (33, 32), (63, 32), (64, 64), (80, 64)])
+def test_rows_share_whole_blocks_as_far_as_they_are_alike(common: int, shared: int) -> None:
+    slots = np.zeros((3, 90), dtype=np.int32)
+    slots[0, :80] = range(1, 81)
+    slots[1, :80] = [*range(1, common + 1), *range(100, 180 - common)]
+    rows, ends = np.array([0, 1]), np.full(2, 80, dtype=np.int32)
+    parting = parting_spans(slots, rows, ends, length=128, most_members=4, most_cells=100)
+    assert [(begin, end) for _, count, begin, end in parting.items.tolist() if count == 2] == [(0, shared)][
+        : shared > 0
+    ]
+    fixed = fixed_spans(slots, rows, ends, length=32, most_members=4)
+    assert sorted(end for _, count, _, end in fixed.items.tolist() if count == 2) == list(range(32, shared + 1, 32))
 
 
 def test_slots_that_are_not_there_yet_are_shared_by_nobody() -> None:
