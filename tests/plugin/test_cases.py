@@ -114,10 +114,8 @@ import torch
 pytest_plugins = ["evalsuite.plugin"]
 
 def compile(forward, **_):
-    def shifted(*args, **kwargs):
-        output = forward(*args, **kwargs)
-        output.logits = output.logits.roll(1, dims=-1)
-        return output
+    def shifted(*args, **kwargs):  # of a layer
+        return forward(*args, **kwargs).roll(1, dims=-1)
     return shifted
 
 torch.compile = compile
