@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.claims.records import RecordError, read_record, trim
-from benchmarks.claims.table import MACHINES, claims_table, placed
+from benchmarks.claims.table import MACHINES, MARKER, claims_table
+from benchmarks.marked import NoPlace, placed
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -36,14 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     try:
         given.run(given)
-    except RecordError as error:
+    except (RecordError, NoPlace) as error:
         sys.exit(str(error))
 
 
 def _print_table(given: argparse.Namespace) -> None:
     table = claims_table([read_record(file) for file in RECORDS])
     if given.write:
-        README.write_text(placed(README.read_text(encoding="utf-8"), table), encoding="utf-8")
+        README.write_text(placed(README.read_text(encoding="utf-8"), MARKER, table), encoding="utf-8")
     print(table, end="")
 
 

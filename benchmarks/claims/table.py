@@ -1,4 +1,4 @@
-"""The claims table as Markdown, and its place in the README."""
+"""The claims table as Markdown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from benchmarks.claims.records import Record, RecordError
 from benchmarks.claims.verdicts import Figure, Verdict, together
 
 MACHINES = {"h200": "the H200", "cpu": "the CPU"}
-BEGIN, END = "<!-- claims: begin -->", "<!-- claims: end -->"
+MARKER = "claims"
+"""Of the table's place in README.md (`benchmarks.marked`)."""
 
 
 def claims_table(records: Sequence[Record], claims: Sequence[Claim] = CATALOGUE) -> str:
@@ -37,14 +38,6 @@ def claims_table(records: Sequence[Record], claims: Sequence[Claim] = CATALOGUE)
 
 def verdict_on(claim: Claim, record: Record) -> Verdict:
     return together(part.bounds.judge(part.measure(record)) for part in claim.parts if part.bounds is not None)
-
-
-def placed(text: str, table: str) -> str:
-    """`text` with `table` between its markers. Raises RecordError if it has no place for it."""
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise RecordError(f"expected one {BEGIN} and, after it, one {END}")
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{table}\n{END}{rest.split(END)[1]}"
 
 
 def _cell(claim: Claim, record: Record) -> str:

@@ -334,8 +334,13 @@ def _plain(value: Any) -> Any:
 
 def lines(record: Mapping[str, Any]) -> list[str]:
     """The table, and below it who has no figures and why."""
-    failures = [entry for entry in record["results"] if "failed" in entry]
-    return aligned(rows(record)) + [f"{entry['peer']}, {entry['workload']}: {entry['failed']}" for entry in failures]
+    return aligned(rows(record)) + failures(record)
+
+
+def failures(record: Mapping[str, Any]) -> list[str]:
+    """Who has no figures, and why."""
+    failed = [entry for entry in record["results"] if "failed" in entry]
+    return [f"{entry['peer']}, {entry['workload']}: {entry['failed']}" for entry in failed]
 
 
 def rows(record: Mapping[str, Any]) -> list[tuple[str, ...]]:

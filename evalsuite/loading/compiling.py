@@ -23,9 +23,9 @@ def compile_forward(model: Any, config: InferenceConfig, device: str, steps: Ste
     since batches differ in rows and tokens. Nothing is compiled yet: the first call is, and may fail (`drop_compile`).
 
     Without a cache, the decoder layers are compiled and not what is around them: they run the same code, so one graph
-    serves all of them, where a graph of the whole model holds each of them anew (28 layers on one core, first call:
-    31 s instead of 151 s). With a cache, a layer's number is in what it does, and each would need a graph of its own;
-    there, and for a model that does not name its layers, the whole forward is compiled.
+    serves all of them, where a graph of the whole model holds each of them anew. With a cache, a layer's number is in
+    what it does, and each would need a graph of its own; there, and for a model that does not name its layers, the
+    whole forward is compiled.
     """
     if not config.torch_compile:
         return False

@@ -16,9 +16,10 @@ from benchmarks.claims import __main__ as command
 from benchmarks.claims import loads
 from benchmarks.claims.catalogue import CATALOGUE, Claim, Part
 from benchmarks.claims.records import Record, RecordError, read_record, trim
-from benchmarks.claims.table import BEGIN, END, claims_table, placed, verdict_on
+from benchmarks.claims.table import MARKER, claims_table, verdict_on
 from benchmarks.claims.turns import in_turns
 from benchmarks.claims.verdicts import Bounds, Figure, together
+from benchmarks.marked import placed
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def a_claim(bounds: Bounds | None = None, **fields: object) -> Claim:
 def test_the_readme_s_table_is_the_one_that_the_committed_records_make() -> None:
     text = command.README.read_text(encoding="utf-8")
     table = claims_table([read_record(file) for file in command.RECORDS])
-    assert text == placed(text, table), "run: python -m benchmarks.claims --write"
+    assert text == placed(text, MARKER, table), "run: python -m benchmarks.claims --write"
 
 
 def test_every_claim_of_the_guide_stands_in_the_catalogue() -> None:
@@ -125,12 +126,6 @@ def test_a_refuted_claim_stands_with_its_reason_or_not_at_all(records: list[Reco
 def test_a_machine_that_cannot_measure_a_claim_says_why(records: list[Record]) -> None:
     table = claims_table([records[0], replace(records[1], cases={})], [a_claim(not_on={"cpu": "needs a GPU"})])
     assert "| needs a GPU |" in table
-
-
-def test_the_table_goes_between_its_markers_and_nowhere_else() -> None:
-    assert placed(f"a\n{BEGIN}\nold\n{END}\nb", "new\n") == f"a\n{BEGIN}\n\nnew\n\n{END}\nb"
-    with pytest.raises(RecordError, match="expected one"):
-        placed("no markers", "new\n")
 
 
 def test_a_record_keeps_what_the_table_needs_and_no_paths() -> None:

@@ -29,12 +29,18 @@ def test_a_row_is_what_its_result_says() -> None:
         ],
     }
     rows = tables.generation_table(record).splitlines()
-    assert rows[-3] == "| viquad | 3 | `continuous` (device idle 3.1%) | 10 | 2.00 | 5.0 | 1.00 | 1.0 GiB |"
-    assert rows[-2] == "| viquad | 3 | other | 10 | 2.00 | 1.2 | 4.00 |  |"
-    assert rows[-1] == "| viquad | 3 | third | 10 | failed: no room |  |  |  |"
+    assert rows[-5] == "| viquad:10:3 | continuous | 10 | 2.00 | 5.00 | 1.00 | - | 1.0 | 3.1% |"
+    assert rows[-4] == "| viquad:10:3 | other | 10 | 2.00 | 1.25 | 4.00 | - | - | - |"
+    assert rows[-3] == "| viquad:10:3 | third | 10 | failed | - | - | - | - | - |"
+    assert rows[-1] == "third, viquad:10:3: no room"
 
 
 @pytest.mark.parametrize("text", ["", "<!-- x: end --> <!-- x: begin -->", "<!-- x: begin -->" * 2 + "<!-- x: end -->"])
 def test_a_text_without_the_place_is_refused(text: str) -> None:
     with pytest.raises(NoPlace, match="expected one <!-- x: begin -->"):
         placed(text, "x", "table")
+
+
+def test_a_table_goes_between_its_markers_and_nowhere_else() -> None:
+    begin, end = "<!-- x: begin -->", "<!-- x: end -->"
+    assert placed(f"a\n{begin}\nold\n{end}\nb", "x", "new\n") == f"a\n{begin}\n\nnew\n\n{end}\nb"
