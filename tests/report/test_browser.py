@@ -139,9 +139,13 @@ def test_a_flip_in_the_verdicts_leads_to_its_question(open_page, plain_page):
 
 
 def test_a_hostile_string_stays_text(open_page, hostile_page):
+    from playwright.sync_api import expect
+
     page = open_page(hostile_page)
-    for summary in page.locator("#list summary").all():
+    summaries = page.locator("#list summary").all()
+    for summary in summaries:
         summary.click()
+    expect(page.locator("#list .prompt")).to_have_count(len(summaries))  # written when a question is opened
     assert page.evaluate("window.pwned") is None
     assert page.locator("img").count() == 0
     assert page.locator("script").count() == 1  # the data is taken out once it is unpacked
