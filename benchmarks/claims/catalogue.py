@@ -126,7 +126,6 @@ def _unfaithful(name: str, way: str) -> Callable[[Record], str]:
 
 
 _ATTENTION = [f"test_attention_alone[{length}]" for length in (128, 512, 2048)]
-_NOT_YET = {"h200": "not measured yet"}
 _HOURS = {"cpu": "not measured: the claim is of a real model on a GPU"}
 
 CATALOGUE = (
@@ -145,7 +144,6 @@ CATALOGUE = (
             ),
         ),
         tests=f"{CLAIMS} -k loading",
-        not_on=_NOT_YET,
     ),
     Claim(
         words="FlashAttention makes attention 2-4x faster",
@@ -168,7 +166,6 @@ CATALOGUE = (
             Part(what="warm-up", measure=_warm_up("test_compile[on]")),
         ),
         tests=f"{OPTIMISATIONS} -k compile",
-        not_on=_NOT_YET,
     ),
     Claim(
         words="loading takes little CPU memory (`low_cpu_mem_usage`)",
@@ -184,7 +181,6 @@ CATALOGUE = (
             ),
         ),
         tests=f"{CLAIMS} -k loading",
-        not_on=_NOT_YET,
     ),
     Claim(
         words="loading is 2x faster with it",
@@ -196,7 +192,11 @@ CATALOGUE = (
             ),
         ),
         tests=f"{CLAIMS} -k loading",
-        not_on=_NOT_YET,
+        reasons={
+            "h200": "3.4 GB of weights that the system's cache holds take 0.58 to 0.65 s to the GPU, and 0.74 to 0.98 "
+            "s if a whole model is built first and a whole state dict copied over: what is saved is that copy within "
+            "host memory, less than half of the time in every round"
+        },
     ),
     Claim(
         words="the four choices of a question in one forward are 3-4x faster",
@@ -216,7 +216,11 @@ CATALOGUE = (
         words="batched VietNews is 2-8x faster at batch 4, and at 8-16",
         parts=_batches("vietnews", (4, 8, 16)),
         tests=f"{CLAIMS} -k batched_generation",
-        not_on=_NOT_YET,
+        reasons={
+            "h200": "batches of 8 and of 16 keep it; at batch 4 three rounds are too uneven to say. They took 10.1, "
+            "8.2 and 4.1 s, and one article alone, another one each time, 9.6, 4.9 and 7.1 s: faster in each of them, by "
+            "2.4x at least, but an interval over three such rounds reaches below 2x"
+        },
     ),
     Claim(
         words="the KV cache gains 20-50 %",
