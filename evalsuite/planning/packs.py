@@ -13,18 +13,15 @@ All of it is a pure function of token ids.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from evalsuite.planning.prefix_tree import common_prefix_length
+from evalsuite.planning.prefix_tree import TOKEN_BYTES, depth_first
 
 Ints = npt.NDArray[np.int32]
-
-_BYTES = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,9 +95,9 @@ def packs(
         max_branches: most branches that are read in a pack. Where it parts equal ones, what is read is computed again.
     """
     layout = _Layout()
-    for index, key, shared in _walk(branches):
+    for index, key, shared in depth_first([branch.tokens for branch in branches]):
         reads = branches[index].reads
-        length, done = len(key) // _BYTES, shared
+        length, done = len(key) // TOKEN_BYTES, shared
         free = reads[0]  # what may go into an earlier pack than the reads do
         while True:
             # What is read has to stand in this pack: the end of a branch that a cut parted from its twin.
@@ -123,19 +120,6 @@ def packs(
         layout.read(index, reads)
     if layout.used:
         yield layout.close(0)[0]
-
-
-def _walk(branches: Sequence[Branch]) -> Iterator[tuple[int, bytes, int]]:
-    """Depth-first through the prefix tree: (branch, its tokens as bytes, how many it shares with the one before).
-
-    In any order of strings those with an equal beginning are neighbours; bytes are sorted and compared in C.
-    """
-    keys = [array("i", branch.tokens).tobytes() for branch in branches]
-    previous = b""
-    for index in sorted(range(len(keys)), key=keys.__getitem__):
-        key = keys[index]
-        yield index, key, common_prefix_length(previous, key) // _BYTES
-        previous = key
 
 
 @dataclass(slots=True)

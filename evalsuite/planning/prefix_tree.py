@@ -1,10 +1,21 @@
-"""The prefix tree of token sequences, counted without being built: how much work a run had to do at least."""
+"""The prefix tree of token sequences: walked depth-first and counted, without being built.
+
+In sorted order a sequence adds to the tree just what lies past its longest common prefix with the one before.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
+
+TOKEN_BYTES = array("i").itemsize
+
+_FEW = 512
+"""So many sequences are sorted at once."""
+_FIRST_TOKENS, _TIMES = 32, 8
+"""More are told apart by so many tokens first, and those that are equal there by so many times as many."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,18 +29,46 @@ class TreeSize:
 
 
 def tree_size(sequences: Iterable[Sequence[int]]) -> TreeSize:
-    """Count the nodes of the prefix tree of `sequences`.
-
-    In sorted order a sequence adds just the nodes past its longest common prefix with the one before.
-    """
+    """Count the nodes of the prefix tree of `sequences`."""
     distinct_tokens = attended_pairs = 0
-    previous: tuple[int, ...] = ()
-    for sequence in sorted(tuple(sequence) for sequence in sequences):
-        shared = common_prefix_length(previous, sequence)
-        distinct_tokens += len(sequence) - shared
-        attended_pairs += _triangle(len(sequence)) - _triangle(shared)
-        previous = sequence
+    for _, key, shared in depth_first(list(sequences)):
+        length = len(key) // TOKEN_BYTES
+        distinct_tokens += length - shared
+        attended_pairs += _triangle(length) - _triangle(shared)
     return TreeSize(distinct_tokens=distinct_tokens, attended_pairs=attended_pairs)
+
+
+def depth_first(sequences: Sequence[Sequence[int]]) -> Iterator[tuple[int, bytes, int]]:
+    """Each sequence as it is met in the tree: (its index, its tokens as bytes, how many it shares with the one before).
+
+    In any order of strings those with an equal beginning are neighbours; bytes are sorted and compared in C. The first
+    ones come before the last ones are sorted. Equal sequences come in the order in which they are given.
+    """
+    previous = b""
+    for index, key in _sorted(sequences, range(len(sequences)), _FIRST_TOKENS):
+        yield index, key, common_prefix_length(previous, key) // TOKEN_BYTES
+        previous = key
+
+
+def _sorted(sequences: Sequence[Sequence[int]], indices: Sequence[int], tokens: int) -> Iterator[tuple[int, bytes]]:
+    """(index, its whole key) in the order of the keys; their beginnings of `tokens` / `_TIMES` tokens are equal."""
+    if len(indices) <= _FEW:
+        keys = {index: _key(sequences[index]) for index in indices}
+        yield from sorted(keys.items(), key=lambda item: item[1])
+        return
+    alike: dict[bytes, list[int]] = {}
+    for index in indices:
+        alike.setdefault(_key(sequences[index][:tokens]), []).append(index)
+    for beginning in sorted(alike):
+        # One that ends before so many tokens is its own beginning, which equals none but itself.
+        if len(beginning) < tokens * TOKEN_BYTES:
+            yield from ((index, beginning) for index in alike[beginning])
+        else:
+            yield from _sorted(sequences, alike[beginning], tokens * _TIMES)
+
+
+def _key(tokens: Sequence[int]) -> bytes:
+    return array("i", tokens).tobytes()
 
 
 Slices = TypeVar("Slices", tuple[int, ...], bytes)
