@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.peers.libraries import AS_LOADED, BATCHED, LIBRARIES, Library, chosen, try_library
 from benchmarks.peers.prompts import WORKLOADS, requests
 from benchmarks.peers.served import generate_by_vllm
+from benchmarks.peers.timing import until_all_are_known
 from benchmarks.peers.traces import traced
 from evalsuite.capability import environment
 from evalsuite.config import ATTENTIONS, DTYPES, KV_CACHE_DTYPES, ExecutionOptions, InferenceConfig
@@ -220,9 +221,14 @@ def _ours(
 
 
 def _answer(engine: TransformersEngine, strategy: str, prompts: Sequence[EncodedPrompt]) -> Answers:
-    answers = {outcome.id: outcome.token_ids for outcome in engine.generate(prompts, strategy)}
-    engine.synchronize()
-    return answers
+    return _answer_timed(engine, strategy, prompts)[0]
+
+
+def _answer_timed(engine: TransformersEngine, strategy: str, prompts: Sequence[EncodedPrompt]) -> tuple[Answers, float]:
+    outcomes, seconds = until_all_are_known(
+        lambda: engine.generate(prompts, strategy), len(prompts), engine.synchronize
+    )
+    return {outcome.id: outcome.token_ids for outcome in outcomes}, seconds
 
 
 def _timed(
@@ -236,9 +242,7 @@ def _timed(
     meter = MemoryMeter(str(engine.loaded.device))
     meter.reset()
     engine.reset_counters()
-    start = time.perf_counter()
-    answers = _answer(engine, strategy, prompts)
-    seconds = time.perf_counter() - start
+    answers, seconds = _answer_timed(engine, strategy, prompts)
     written = sum(map(len, answers.values()))
     if written != len(prompts) * workload.new_tokens:
         raise ConfigError(f"{strategy}: expected {workload.new_tokens} tokens a prompt, got {written} in all")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from benchmarks.peers.questions import Result
+from benchmarks.peers.timing import until_all_are_known
 from evalsuite.measure.memory import MemoryMeter
 from evalsuite.types import EncodedChoices
 
@@ -18,15 +18,11 @@ FEW = 100
 
 def score_by(engine: TransformersEngine, strategy: str, questions: Sequence[EncodedChoices]) -> Result:
     """All questions by a strategy, after a first call on a few of them."""
-    start = time.perf_counter()
-    _answer(engine, strategy, questions[:FEW])
-    first = time.perf_counter() - start
+    _, first = _answer(engine, strategy, questions[:FEW])
     meter = MemoryMeter(str(engine.loaded.device))
     meter.reset()
     engine.reset_counters()
-    start = time.perf_counter()
-    predictions = _answer(engine, strategy, questions)
-    seconds = time.perf_counter() - start
+    predictions, seconds = _answer(engine, strategy, questions)
     return Result(
         peer=strategy,
         questions=len(questions),
@@ -42,7 +38,11 @@ def score_by(engine: TransformersEngine, strategy: str, questions: Sequence[Enco
     )
 
 
-def _answer(engine: TransformersEngine, strategy: str, questions: Sequence[EncodedChoices]) -> dict[str, int]:
-    predictions = {outcome.id: outcome.prediction for outcome in engine.score(questions, strategy)}
-    engine.synchronize()
-    return predictions
+def _answer(
+    engine: TransformersEngine, strategy: str, questions: Sequence[EncodedChoices]
+) -> tuple[dict[str, int], float]:
+    """Question id to the index of its choice, and the seconds that it took to know them all."""
+    outcomes, seconds = until_all_are_known(
+        lambda: engine.score(questions, strategy), len(questions), engine.synchronize
+    )
+    return {outcome.id: outcome.prediction for outcome in outcomes}, seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from benchmarks.peers.__main__ import main, rows
 from benchmarks.peers.prompts import requests
 from benchmarks.peers.questions import spread
 from benchmarks.peers.served import score_by_vllm
+from benchmarks.peers.timing import until_all_are_known
 from evalsuite.errors import EvalsuiteError
 from evalsuite.nano import DATA_DIR
 from evalsuite.types import EncodedChoices
@@ -78,3 +80,19 @@ def test_a_workload_that_cannot_be_meant_is_refused(asked: str, capsys: pytest.C
     with pytest.raises(SystemExit):
         generation.main(["--model", "nano", "--workload", asked, "--out", "x"])
     assert f"expected viquad|vietnews|judge:PROMPTS:NEW TOKENS, got '{asked}'" in capsys.readouterr().err
+
+
+def test_the_clock_stops_with_the_last_answer() -> None:
+    calls = []
+
+    def draw() -> Iterator[int]:
+        yield 1
+        yield 2
+        calls.append("book-keeping")
+
+    outcomes, seconds = until_all_are_known(draw, 2, lambda: calls.append("synchronised"))
+    assert (outcomes, calls) == ([1, 2], ["synchronised", "book-keeping"])
+    assert seconds >= 0
+    for count in (1, 3):
+        with pytest.raises(RuntimeError, match=f"expected {count} answers"):
+            until_all_are_known(draw, count, lambda: None)
