@@ -218,8 +218,8 @@ CATALOGUE = (
         tests=f"{CLAIMS} -k batched_generation",
         reasons={
             "h200": "batches of 8 and of 16 keep it; at batch 4 three rounds are too uneven to say. They took 10.1, "
-            "8.2 and 4.1 s, and one article alone, another one each time, 9.6, 4.9 and 7.1 s: faster in each of them, by "
-            "2.4x at least, but an interval over three such rounds reaches below 2x"
+            "8.2 and 4.1 s, and one article alone, another one each time, 9.6, 4.9 and 7.1 s: faster in each of them, "
+            "by 2.4x at least, but an interval over three such rounds reaches below 2x"
         },
     ),
     Claim(

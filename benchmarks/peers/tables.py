@@ -1,63 +1,110 @@
-"""README's table of peers from the committed records.
+"""README's tables of peers, and of attentions by length, from the committed records.
 
-python -m benchmarks.peers.tables            print it
-python -m benchmarks.peers.tables --write    and put it into README.md
+python -m benchmarks.peers.tables            print them
+python -m benchmarks.peers.tables --write    and put them into README.md
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.marked import placed
-from benchmarks.peers.generation import failures, rows
+from benchmarks.peers import generation
+from benchmarks.peers.__main__ import rows as scoring_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 RECORDS = ROOT / "benchmarks" / "records"
-MARKER = "peers"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.peers.tables", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("--write", action="store_true", help="put it into README.md")
+    parser.add_argument("--write", action="store_true", help="put them into README.md")
     given = parser.parse_args(arguments)
-    table = peers_tables()
+    tables = {marker: tables_of(marker) for marker in TABLES}
     if given.write:
-        README.write_text(placed(README.read_text(encoding="utf-8"), MARKER, table), encoding="utf-8")
-    print(table, end="")
+        README.write_text(with_tables(README.read_text(encoding="utf-8"), tables), encoding="utf-8")
+    print("\n".join(tables.values()), end="")
 
 
-def peers_tables() -> str:
-    """Of every record `generation-*.json`, in the order of their names."""
-    files = sorted(RECORDS.glob("generation-*.json"))
-    return "\n".join(generation_table(json.loads(file.read_text(encoding="utf-8"))) for file in files)
+def with_tables(text: str, tables: Mapping[str, str]) -> str:
+    """`text` with each table between the markers of its name."""
+    for marker, table in tables.items():
+        text = placed(text, marker, table)
+    return text
+
+
+def tables_of(marker: str) -> str:
+    """Of every record `MARKER-*.json`, in the order of their names."""
+    files = sorted(RECORDS.glob(f"{marker}-*.json"))
+    return "\n".join(TABLES[marker](json.loads(file.read_text(encoding="utf-8"))) for file in files)
 
 
 def generation_table(record: Mapping[str, Any]) -> str:
     """What was measured on what, and a row for each result, workload by workload."""
-    versions, arguments, first = record["versions"], record["arguments"], record["first_token"]
-    rates = [ceiling["flops_per_second"] / 1e12 for ceiling in record["ceilings"]]
+    first = record["first_token"]
     workloads = list(dict.fromkeys(entry["workload"] for entry in record["results"]))
     results = sorted(record["results"], key=lambda entry: workloads.index(entry["workload"]))
-    header, *cells = rows({**record, "results": results})
-    table = [header, ("---",) * len(header), *cells]
     lines = [
-        f"{versions.get('device_name', versions['device'])}, `{arguments['model']}` in {arguments['dtype']}, torch "
-        f"{versions['torch']}, transformers {versions['transformers']}; matrix products at {min(rates):.0f} to "
-        f"{max(rates):.0f} TFLOP/s. First answer {first['first_seconds']:.0f} s after loading, compilation and capture "
+        f"{_measured_on(record)} First answer {first['first_seconds']:.0f} s after loading, compilation and capture "
         f"included, of a later call {first['later_seconds']:.2f} s. A workload is its prompts and "
         "the new tokens of each; x continuous is how many times as long a prompt takes.",
         "",
-        *(f"| {' | '.join(row)} |" for row in table),
-        *(f"\n{failure}" for failure in failures(record)),
+        *_markdown(generation.rows({**record, "results": results})),
+        *(f"\n{failure}" for failure in generation.failures(record)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def scoring_table(record: Mapping[str, Any]) -> str:
+    """The same of scoring, shots by shots, with the memory that each peer took."""
+    results = sorted(record["results"], key=lambda entry: entry["shots"])
+    header, *cells = scoring_rows({**record, "results": results})
+    peaks = [(entry["details"] or {}).get("peak_bytes") for entry in results]
+    table = [
+        (*header, "peak GiB"),
+        *((*row, _gib(peak)) for row, peak in zip(cells, peaks, strict=True)),
+    ]
+    packed = next(entry for entry in record["results"] if entry["peer"] == "packed")
+    lines = [
+        f"{_measured_on(record)} {record['arguments']['task'].upper()}; packed's first questions are answered "
+        f"{packed['first_seconds']:.1f} s after loading, compilation included. x packed is how many times as long a "
+        "question takes as in packed's first round of as many shots.",
+        "",
+        *_markdown(table),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _measured_on(record: Mapping[str, Any]) -> str:
+    versions, arguments = record["versions"], record["arguments"]
+    rates = sorted({f"{ceiling['flops_per_second'] / 1e12:.0f}" for ceiling in record["ceilings"]}, key=int)
+    between = rates[0] if len(rates) == 1 else f"{rates[0]} to {rates[-1]}"
+    return (
+        f"{versions.get('device_name', versions['device'])}, `{arguments['model']}` in {arguments['dtype']}, torch "
+        f"{versions['torch']}, transformers {versions['transformers']}; matrix products at {between} TFLOP/s."
+    )
+
+
+def _markdown(table: Sequence[Sequence[str]]) -> list[str]:
+    header, *cells = table
+    return [f"| {' | '.join(row)} |" for row in (header, ("---",) * len(header), *cells)]
+
+
+def _gib(size: int | None) -> str:
+    return "-" if size is None else f"{size / 2**30:.1f}"
+
+
+TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "generation": generation_table,
+}
+"""A table's marker in README.md (`benchmarks.marked`), which its records' names begin with -> what makes it."""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""README's table of peers is the one that the committed records make."""
+"""README's tables of peers are those that the committed records make."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from benchmarks.marked import NoPlace, placed
 from benchmarks.peers import tables
 
 
-def test_the_readme_s_table_is_the_one_that_the_committed_records_make() -> None:
-    text = tables.README.read_text(encoding="utf-8")
-    assert text == placed(text, tables.MARKER, tables.peers_tables()), "run: python -m benchmarks.peers.tables --write"
+@pytest.mark.parametrize("marker", tables.TABLES)
+def test_the_readme_s_tables_are_those_that_the_committed_records_make(marker: str) -> None:
+    text, table = tables.README.read_text(encoding="utf-8"), tables.tables_of(marker)
+    assert table, f"no record benchmarks/records/{marker}-*.json"
+    assert text == placed(text, marker, table), "run: python -m benchmarks.peers.tables --write"
+
+
+def test_every_record_is_of_a_table_or_explained() -> None:
+    told = (tables.RECORDS / "README.md").read_text(encoding="utf-8")
+    assert not [file.name for file in tables.RECORDS.glob("*.json") if file.name not in told]
 
 
 def test_a_row_is_what_its_result_says() -> None:
