@@ -103,6 +103,7 @@ def _gib(size: int | None) -> str:
 
 TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "generation": generation_table,
+    "scoring": scoring_table,
 }
 """A table's marker in README.md (`benchmarks.marked`), which its records' names begin with -> what makes it."""
 

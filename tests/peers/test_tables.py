@@ -42,6 +42,26 @@ def test_a_row_is_what_its_result_says() -> None:
     assert rows[-1] == "third, viquad:10:3: no room"
 
 
+def test_a_row_of_scoring_has_its_memory_and_its_share_of_the_ceiling() -> None:
+    details = {"flops_per_second": 1.5e12, "peak_bytes": 3 * 2**30}
+    ours = {"peer": "packed", "questions": 10, "seconds": 2.0, "first_seconds": 7.25, "details": details}
+    ours |= {"seconds_per_question": 0.2, "same_labels_as_packed": 10, "times_packed": 1.0}
+    other = {**ours, "peer": "other", "details": None, "same_labels_as_packed": None, "times_packed": 1.5}
+    record = {
+        "versions": {"device": "cpu", "torch": "2", "transformers": "5"},
+        "arguments": {"model": "nano", "dtype": "float32", "task": "mmlu"},
+        "ceilings": [{"flops_per_second": 1e12}, {"flops_per_second": 2e12}],
+        "results": [ours | {"shots": 0}, ours | {"shots": 5}, other | {"shots": 0}],
+    }
+    lines = tables.scoring_table(record).splitlines()
+    assert "at 1 to 2 TFLOP/s. MMLU; packed's first questions are answered 7.2 s after loading" in lines[0]
+    assert lines[4:] == [
+        "| packed | 0 | 10 | 2.00 | 200.00 | 1.00 | 10 of 10 | 75.0% | 3.0 |",
+        "| other | 0 | 10 | 2.00 | 200.00 | 1.50 | - | - | - |",
+        "| packed | 5 | 10 | 2.00 | 200.00 | 1.00 | 10 of 10 | 75.0% | 3.0 |",
+    ]
+
+
 @pytest.mark.parametrize("text", ["", "<!-- x: end --> <!-- x: begin -->", "<!-- x: begin -->" * 2 + "<!-- x: end -->"])
 def test_a_text_without_the_place_is_refused(text: str) -> None:
     with pytest.raises(NoPlace, match="expected one <!-- x: begin -->"):
