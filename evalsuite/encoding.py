@@ -7,45 +7,60 @@ context's length, as lm-evaluation-harness's `TemplateLM._encode_pair` does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from evalsuite.errors import RequestError
+from evalsuite.text_parts import Text, encode_texts
 from evalsuite.types import ChoiceRequest, EncodedChoices, EncodedPrompt, GenerationRequest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+logger = logging.getLogger("evalsuite")
+
+OnMismatch = Callable[[str], object]
+
 
 def encode_choices(
-    tokenizer: PreTrainedTokenizerBase, requests: Sequence[ChoiceRequest], *, window: int | None
+    tokenizer: PreTrainedTokenizerBase,
+    requests: Sequence[ChoiceRequest],
+    *,
+    window: int | None,
+    on_mismatch: OnMismatch = logger.warning,
 ) -> list[EncodedChoices]:
     """Token ids of each request, in order.
 
     Args:
         window: most tokens in one forward; longer contexts lose tokens on the left. None never cuts.
+        on_mismatch: as for `encode_texts`.
 
     Raises:
         RequestError: a request without continuations, a continuation that adds no token to its
             context, or one that alone fills the window.
     """
-    contexts, pairs, continuations_of = [], [], []
+    texts: list[Text] = []
     for request in requests:
         context, continuations = _move_trailing_space(request)
-        continuations_of.append(continuations)
-        contexts.append((context, request.add_special_tokens))
-        pairs += [(context + continuation, request.add_special_tokens) for continuation in continuations]
-    context_ids = _encode(tokenizer, contexts)
-    pair_ids = iter(_encode(tokenizer, pairs))
-    encoded = []
-    for request, ids, continuations in zip(requests, context_ids, continuations_of, strict=True):
-        whole = [next(pair_ids) for _ in continuations]
-        encoded.append(_split(tokenizer, request, ids, whole, window))
+        texts += [(context + text, request.add_special_tokens) for text in ("", *continuations)]
+    ids = encode_texts(tokenizer, texts, on_mismatch=on_mismatch)
+    encoded, index = [], 0
+    for request in requests:
+        context_ids = ids[index]
+        choices = range(index + 1, index + 1 + len(request.continuations))
+        continuation_ids = tuple(tuple(ids.after(choice, len(context_ids))) for choice in choices)
+        encoded.append(_split(tokenizer, request, context_ids, continuation_ids, window))
+        index = choices.stop
     return encoded
 
 
 def encode_prompts(
-    tokenizer: PreTrainedTokenizerBase, requests: Sequence[GenerationRequest], *, window: int | None
+    tokenizer: PreTrainedTokenizerBase,
+    requests: Sequence[GenerationRequest],
+    *,
+    window: int | None,
+    on_mismatch: OnMismatch = logger.warning,
 ) -> list[EncodedPrompt]:
     """Token ids of each prompt, in order, cut on the left so that `max_new_tokens` more fit the window.
 
@@ -53,7 +68,8 @@ def encode_prompts(
         RequestError: `max_new_tokens` below zero, or no room for a single prompt token.
     """
     encoded = []
-    all_ids = _encode(tokenizer, [(request.prompt, request.add_special_tokens) for request in requests])
+    texts = [(request.prompt, request.add_special_tokens) for request in requests]
+    all_ids = encode_texts(tokenizer, texts, on_mismatch=on_mismatch)
     for request, ids in zip(requests, all_ids, strict=True):
         if request.max_new_tokens < 0:
             raise RequestError(f"{request.id}: max_new_tokens: expected at least 0, got {request.max_new_tokens}")
@@ -84,12 +100,11 @@ def _split(
     tokenizer: PreTrainedTokenizerBase,
     request: ChoiceRequest,
     context_ids: Sequence[int],
-    whole_ids: Sequence[Sequence[int]],
+    continuation_ids: tuple[tuple[int, ...], ...],
     window: int | None,
 ) -> EncodedChoices:
     if not request.continuations:
         raise RequestError(f"{request.id}: expected at least one continuation to score, got none")
-    continuation_ids = tuple(tuple(whole[len(context_ids) :]) for whole in whole_ids)
     for text, ids in zip(request.continuations, continuation_ids, strict=True):
         if not ids:
             raise RequestError(
@@ -125,28 +140,3 @@ def _prefix_token(tokenizer: PreTrainedTokenizerBase, request_id: str) -> list[i
     raise RequestError(
         f"{request_id}: the context is empty and the tokenizer has neither a BOS nor an EOS token to begin with"
     )
-
-
-def _encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[tuple[str, bool]]) -> list[list[int]]:
-    """Ids of `(text, add_special_tokens)` pairs in order, in at most two batched calls.
-
-    A text that already begins with the BOS token gets no second one.
-    """
-    bos = tokenizer.bos_token
-    ids: list[list[int]] = [[] for _ in texts]
-    for special in (True, False):
-        chosen = [
-            i for i, (text, wanted) in enumerate(texts) if (wanted and not (bos and text.startswith(bos))) is special
-        ]
-        if not chosen:
-            continue
-        batch: Any = tokenizer(
-            [texts[i][0] for i in chosen],
-            add_special_tokens=special,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )
-        for i, row in zip(chosen, batch["input_ids"], strict=True):
-            ids[i] = list(row)
-    return ids

@@ -79,10 +79,14 @@ class TransformersEngine:
         self._runner.counters = WorkCounters()
 
     def encode_choices(self, requests: Sequence[ChoiceRequest]) -> list[EncodedChoices]:
-        return encode_choices(self._runner.tokenizer, requests, window=self._runner.window)
+        return encode_choices(
+            self._runner.tokenizer, requests, window=self._runner.window, on_mismatch=self._encodes_whole
+        )
 
     def encode_prompts(self, requests: Sequence[GenerationRequest]) -> list[EncodedPrompt]:
-        return encode_prompts(self._runner.tokenizer, requests, window=self._runner.window)
+        return encode_prompts(
+            self._runner.tokenizer, requests, window=self._runner.window, on_mismatch=self._encodes_whole
+        )
 
     def score(self, requests: Sequence[EncodedChoices], strategy: str) -> Iterator[ChoiceScores]:
         """Log-probabilities of every choice, streamed in the order in which the strategy finishes them."""
@@ -119,6 +123,9 @@ class TransformersEngine:
 
     def synchronize(self) -> None:
         self._runner.synchronize()
+
+    def _encodes_whole(self, reason: str) -> None:
+        self._runner.step_down(Fallback(what="tokenising", asked="shared parts once", got="whole texts", reason=reason))
 
     def _refuse_what_depends_on_the_batch(self, strategy: str) -> None:
         """Where the options ask for that. Raises `NotDeterministic`."""
