@@ -12,6 +12,7 @@ import importlib.util
 import platform
 import shutil
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -171,7 +172,9 @@ def _flash_reason(name: str, device: str, dtype: str, head_dim: int) -> str | No
     try:
         if not accepted():
             return f"{module_name} is installed, but transformers does not accept it: {_FLASH_REMEDY[name]}"
-        _flash_forward(importlib.import_module(module_name), device, dtype, head_dim)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # where they are errors, one would switch a kernel off that works
+            _flash_forward(importlib.import_module(module_name), device, dtype, head_dim)
     except Exception as error:  # a broken binary may raise anything: the reason is what matters
         return f"{module_name} is installed, but a small forward fails: {type(error).__name__}: {first_line(error)}"
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pickle import UnpicklingError
@@ -139,12 +140,17 @@ def _switched(model: Any, attention: str) -> Any:
 
 
 def _trial_failure(model: Any, path: str) -> str | None:
-    """Why a forward over two rows of different length fails, or None: what fails here would fail in every batch."""
+    """Why a forward over two rows of different length fails, or None: what fails here would fail in every batch.
+
+    A warning is no failure where warnings are errors (`-W error`): it would switch an attention off that works. The
+    first batch warns again, and is loud.
+    """
     device = next(model.parameters()).device
     ids = torch.zeros(2, 4, dtype=torch.long, device=device)  # [rows, tokens]
     mask = torch.tensor([[1, 1, 1, 1], [0, 0, 1, 1]], device=device)
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             model.eval()(input_ids=ids, attention_mask=mask, use_cache=False)
         if device.type == "cuda":
             torch.cuda.synchronize(device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -60,6 +61,12 @@ def test_flash_attention_that_imports_but_does_not_run_is_not_there(
         "flash_attn is installed, but a small forward fails: "
         "RuntimeError: FlashAttention only supports Ampere GPUs or newer"
     )
+
+
+@pytest.mark.filterwarnings("error")
+def test_flash_attention_that_warns_is_there_where_warnings_are_errors(flash_installed: SimpleNamespace) -> None:
+    flash_installed.flash_attn_func = lambda *a, **k: warnings.warn("deprecated", FutureWarning, stacklevel=2)
+    assert flash() is None
 
 
 def test_the_probe_uses_the_models_head_dimension(flash_installed: SimpleNamespace) -> None:

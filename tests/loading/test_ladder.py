@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,23 @@ def test_an_attention_that_loads_but_does_not_run_is_stepped_over_without_loadin
     assert loads == ["sdpa"]
     assert loaded.report.got["attention"] == loaded.model.config._attn_implementation == "eager"
     assert "no kernel image" in loaded.report.fallbacks[-1].reason
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_attention_that_warns_is_taken_where_warnings_are_errors(
+    save_model: SaveModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attend = torch.nn.functional.scaled_dot_product_attention
+
+    def deprecated(*args: Any, **kwargs: Any) -> torch.Tensor:
+        warnings.warn("this still works for now", DeprecationWarning, stacklevel=2)
+        return attend(*args, **kwargs)
+
+    monkeypatch.setattr("torch.nn.functional.scaled_dot_product_attention", deprecated)
+    loaded = load_cpu(save_model())
+    assert loaded.report.got["attention"] == "sdpa"
+    with pytest.raises(DeprecationWarning, match="still works"):  # no batch is spared it
+        loaded.model(input_ids=torch.zeros(1, 2, dtype=torch.long))
 
 
 def test_no_rung_left_is_an_error_that_lists_them_all(save_model: SaveModel, monkeypatch: pytest.MonkeyPatch) -> None:
