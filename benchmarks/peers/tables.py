@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.attention_record import attention_rows, missing
 from benchmarks.marked import placed
 from benchmarks.peers import generation
 from benchmarks.peers.__main__ import rows as scoring_rows
@@ -82,13 +83,31 @@ def scoring_table(record: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def attention_table(record: Mapping[str, Any]) -> str:
+    """Each attention by length, as `benchmarks.attention_record` trimmed a run, and what has no row."""
+    warm = all(case["one_off_seconds"] for case in record["cases"].values())
+    lines = [
+        f"{_setting(record['versions'], record['model'], record['dtype'])}, one document at a time, "
+        f"{'after a warm-up' if warm else 'without a warm-up'}; verdicts beside sdpa, and of sdpa beside eager.",
+        "",
+        *_markdown(attention_rows(record)),
+        *(f"\n{line}" for line in missing(record)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def _measured_on(record: Mapping[str, Any]) -> str:
-    versions, arguments = record["versions"], record["arguments"]
     rates = sorted({f"{ceiling['flops_per_second'] / 1e12:.0f}" for ceiling in record["ceilings"]}, key=int)
     between = rates[0] if len(rates) == 1 else f"{rates[0]} to {rates[-1]}"
+    arguments = record["arguments"]
+    setting = _setting(record["versions"], arguments["model"], arguments["dtype"])
+    return f"{setting}; matrix products at {between} TFLOP/s."
+
+
+def _setting(versions: Mapping[str, str], model: str, dtype: str) -> str:
     return (
-        f"{versions.get('device_name', versions['device'])}, `{arguments['model']}` in {arguments['dtype']}, torch "
-        f"{versions['torch']}, transformers {versions['transformers']}; matrix products at {between} TFLOP/s."
+        f"{versions.get('device_name', versions['device'])}, `{model}` in {dtype}, torch {versions['torch']}, "
+        f"transformers {versions['transformers']}"
     )
 
 
@@ -104,6 +123,7 @@ def _gib(size: int | None) -> str:
 TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "generation": generation_table,
     "scoring": scoring_table,
+    "attention": attention_table,
 }
 """A table's marker in README.md (`benchmarks.marked`), which its records' names begin with -> what makes it."""
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from benchmarks import attention_record
 from benchmarks.marked import NoPlace, placed
 from benchmarks.peers import tables
 
@@ -60,6 +63,63 @@ def test_a_row_of_scoring_has_its_memory_and_its_share_of_the_ceiling() -> None:
         "| other | 0 | 10 | 2.00 | 200.00 | 1.50 | - | - | - |",
         "| packed | 5 | 10 | 2.00 | 200.00 | 1.00 | 10 of 10 | 75.0% | 3.0 |",
     ]
+
+
+@pytest.fixture
+def passes() -> dict[str, Any]:
+    """What a run of test_attention.py leaves: sdpa in two tests, eager at one length, a failed case."""
+
+    def case(verdicts: dict[str, str] | None = None, **seconds: float) -> dict[str, Any]:
+        return {
+            "seconds": {name: [taken] for name, taken in seconds.items()},
+            "counts": dict.fromkeys(seconds, 2),
+            "peak_bytes": dict.fromkeys(seconds, 2**31),
+            "one_off_seconds": {},
+            "results": "elsewhere",
+        } | ({"verdicts": verdicts} if verdicts else {})
+
+    return {
+        "provenance": {
+            "options": {"config": {"model": "nano", "dtype": "float32"}},
+            "versions": {"device": "cpu", "torch": "2", "transformers": "5"},
+            "directory": "/home",
+        },
+        "cases": {
+            "test_one_forward[sdpa-512]": case({"sdpa": "faithful"}, eager=3.0, sdpa=1.0),
+            "test_one_forward[flash_attention_2-512]": case(
+                {"flash_attention_2": "red"}, sdpa=2.0, flash_attention_2=0.5
+            ),
+            "test_short_generation[sdpa-512]": case({"sdpa": "faithful, too"}, eager=9.0, sdpa=9.0),
+            "test_one_forward[sdpa-2048]": case(sdpa=4.0) | {"alone": "attention eager: no room"},
+            "test_one_forward[flash_attention_3-512]": {"not_measured": "it stepped down", "seconds": {"sdpa": [1.0]}},
+        },
+    }
+
+
+def test_every_pass_of_an_attention_counts_and_what_has_no_row_is_named(passes: dict[str, Any]) -> None:
+    record = attention_record.trim(passes)
+    assert "elsewhere" not in str(record) and "/home" not in str(record)
+    lines = tables.attention_table(record).splitlines()
+    assert "without a warm-up" in lines[0]
+    assert lines[4:8] == [
+        "| 512 | eager | 1.500 | 1 | 2 | - | - |",
+        "| 512 | sdpa | 0.500 to 1.000 | 2 | 2 | faithful | faithful, too |",
+        "| 512 | flash_attention_2 | 0.250 | 1 | 2 | red | - |",
+        "| 2,048 | sdpa | 2.000 | 1 | 2 | - | - |",
+    ]
+    assert [line for line in lines[8:] if line] == [
+        "flex_attention: not measured.",
+        "flash_attention_3: not measured.",
+        "2,048 tokens, a forward: attention eager: no room.",
+    ]
+
+
+def test_a_run_of_other_tests_is_no_record_of_attention(passes: dict[str, Any]) -> None:
+    cases = passes["cases"]
+    with pytest.raises(ValueError, match=r"expected measured cases of test_attention\.py, got none"):
+        attention_record.trim({**passes, "cases": {"test_one_forward[sdpa-512]": {"not_measured": "no room"}}})
+    with pytest.raises(ValueError, match="got test_mmlu"):
+        attention_record.trim({**passes, "cases": {**cases, "test_mmlu[padded]": {}}})
 
 
 @pytest.mark.parametrize("text", ["", "<!-- x: end --> <!-- x: begin -->", "<!-- x: begin -->" * 2 + "<!-- x: end -->"])
