@@ -140,8 +140,8 @@ def launch(
         carried,
         scale,
         _LOG2E if softcap else scale * _LOG2E,
-        softcap or 0.0,
-        window or 0,
+        softcap or None,
+        window or None,
         KV_HEADS=key.shape[0],
         DIM=dim,
         VALUE_DIM=value_dim,
@@ -269,7 +269,7 @@ def _visit(
     seen = None
     if MASKED:
         seen = at[None, :] <= position[:, None]
-        if window > 0:
+        if window is not None:
             seen = seen & (position[:, None] - at[None, :] < window)
     return weigh(
         q, top, total, gathered, key_rows, value_rows, key_scales, value_scales, seen, factor, scale, softcap,
@@ -304,6 +304,9 @@ def weigh(
     Masked or not, the arithmetic on what is seen is the same: the multiplication and subtraction before `exp2` are one
     `fma`, or a compiler would contract them in one way and not in the other.
 
+    A soft cap of None is compiled without: as a branch that is not taken it takes registers from the loop, and parts
+    products that may run side by side.
+
     8-bit numbers are exact in every dtype of a model. So scales are applied in fp32, to scores and to weights, where
     they are one rounding or none; numbers times scales would be rounded to the model's dtype each. Weights go into the
     second product as bf16 then, also where the model has fp16, whose range a weight times a small scale would leave.
@@ -316,9 +319,10 @@ def weigh(
     scores = tl.dot(q, tl.trans(k), input_precision=PRECISION)  # [rows, keys]
     if QUANTISED:
         scores = scores * tl.load(key_scales)[None, :]
-    if softcap > 0:
-        # tanh by exp: softcap * (1 - 2 / (exp(2x) + 1))
-        scores = softcap * (1.0 - 2.0 / (tl.exp(2.0 * scale * scores / softcap) + 1.0))
+    if softcap is not None:  # noqa: SIM102 - decided when it is compiled, the other when it runs
+        if softcap > 0:
+            # tanh by exp: softcap * (1 - 2 / (exp(2x) + 1))
+            scores = softcap * (1.0 - 2.0 / (tl.exp(2.0 * scale * scores / softcap) + 1.0))
     if MASKED:
         scores = tl.where(seen, scores, float("-inf"))
     new_top = tl.maximum(top, tl.max(scores, 1) * factor)
@@ -414,7 +418,7 @@ def _tree_attention(
     gathered = tl.zeros([ROWS, VALUE_DIM_PADDED], tl.float32)
     begin = 0
     whole = (first + 1) // KEYS * KEYS  # every query sees every key before this
-    if window > 0:
+    if window is not None:
         begin = tl.maximum(first - window + 1, 0) // KEYS * KEYS
         whole = begin
     for block in range(begin, whole, KEYS):
