@@ -324,8 +324,8 @@ class FusedStep:
                 tables.slots.shape[1],
                 scale,
                 _LOG2E if softcap else scale * _LOG2E,
-                softcap or 0.0,
-                window or 0,
+                softcap or None,
+                window or None,
                 BEGIN=begin,
                 END=end,
                 HEADS=heads,
@@ -462,7 +462,7 @@ def _attend_spans(
         )
         start = begin
         stop = tl.minimum(end, tl.max(length, 0))
-        if window > 0:
+        if window is not None:
             earliest = tl.min(tl.where(real, tl.maximum(length - window, 0), end), 0)
             start = tl.maximum(begin, earliest // KEYS * KEYS)
         top = tl.full([ROWS], float("-inf"), tl.float32)
@@ -471,7 +471,7 @@ def _attend_spans(
         for block in range(start, stop, KEYS):
             at = block + tl.arange(0, KEYS)
             seen = (at[None, :] < length[:, None]) & (at < end)[None, :]
-            if window > 0:
+            if window is not None:
                 seen = seen & (at[None, :] >= length[:, None] - window)
             # Behind all members' keys the scratch, which is finite: nothing may have been written there yet.
             slot = tl.load(table + at, mask=at < stop, other=0)
