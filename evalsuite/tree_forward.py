@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from evalsuite.attention.interface import NoTreeAttention, attention_configs, refusal
+from evalsuite.attention.interface import NoTreeAttention, Pass, attention_configs, refusal
 from evalsuite.determinism import NotDeterministic, has_experts
 from evalsuite.errors import first_line
+from evalsuite.last_layer import LastLayer
 from evalsuite.loading.fusing import fused_layers, fusing_failure, give_up_fusing
 from evalsuite.runner import ModelRunner
 from evalsuite.types import Fallback
@@ -31,7 +32,8 @@ class TreeForward:
     """A model that is as it was between forwards.
 
     On CUDA every pack has the same shape, layers are compiled for it, and attention is one fused kernel. Elsewhere a
-    pack is as long as what it holds, and attention is plain torch.
+    pack is as long as what it holds, and attention is plain torch. Everywhere the last layer is computed for what is
+    read alone, where the model lets that be (`last_layer`).
 
     Raises:
         NoTreeAttention: the model cannot run on a tree.
@@ -47,6 +49,7 @@ class TreeForward:
         if self._deterministic and has_experts(runner.model.config):
             raise NotDeterministic("the model has experts, whose batches depend on which tokens come to them")
         self._configs = attention_configs(runner.model)
+        self._last_layer = LastLayer(runner.model, self._configs)
         self._fused_kernel = self._cuda
         # Under --compile the layers are compiled already.
         self._fused_layers = self._cuda and runner.loaded.report.got["torch_compile"] != "on"
@@ -83,6 +86,14 @@ class TreeForward:
     def _layers(self, *, dynamic: bool = False) -> AbstractContextManager[None]:
         """Within, layers are compiled where that is what is done."""
         return fused_layers(self._runner.model, dynamic=dynamic) if self._fused_layers else nullcontext()
+
+    def _logits_at(
+        self, sites: torch.Tensor, token_ids: torch.Tensor, positions: torch.Tensor, run: Pass
+    ) -> torch.Tensor:
+        """Logits at `sites` of one sequence of tokens, [sites, vocab], where `run` attends. All tensors are flat. The
+        last layer is computed for the sites alone but for its keys and values."""
+        with self._last_layer.only_at(sites, len(token_ids), run):
+            return self._runner.logits_at(token_ids[None], torch.zeros_like(sites), sites, position_ids=positions[None])
 
     def _or_without_kernel(self, run: Callable[[], Result]) -> Result:
         """What `run` returns; where Triton is missing or fails in it, the kernel is dropped and it runs again."""

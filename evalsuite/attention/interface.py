@@ -7,8 +7,8 @@ layer that brings something this attention does not know is refused rather than 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -20,6 +20,7 @@ from evalsuite.errors import EvalsuiteError
 from evalsuite.planning.packs import Pack
 
 NAME = "evalsuite_tree"
+_ENDS_HERE = "evalsuite_keys_and_values"
 KNOWN_LAYERS = frozenset({"full_attention", "sliding_attention"})
 _HARMLESS = frozenset({"position_ids", "cache_position", "position_embeddings", "is_causal", "dropout"})
 """Arguments of layers that say nothing about which keys a query sees or how they are weighed."""
@@ -89,13 +90,8 @@ class TreePass:
         return self.attend(query, key, value, kept, scale=scale, softcap=softcap or None, window=window or None)
 
 
-class Pass(Protocol):
-    """One forward of a model: it is called for each layer's attention, in their order."""
-
-    layers: int
-    """How many layers have attended."""
-    windows: int
-    """How many of them had a sliding window."""
+class LayerAttention(Protocol):
+    """What stands in for a layer's attention."""
 
     def run_layer(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, softcap: float, window: int
@@ -105,7 +101,39 @@ class Pass(Protocol):
         ...
 
 
-_current: ContextVar[Pass | None] = ContextVar("pass", default=None)
+class Pass(LayerAttention, Protocol):
+    """One forward of a model: it is called for each layer's attention, in their order."""
+
+    layers: int
+    """How many layers have attended."""
+    windows: int
+    """How many of them had a sliding window."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowsOfLayer:
+    """Attention of one layer that was computed for some of a forward's tokens alone: they ask, and all are asked.
+
+    What `run` keeps of keys and values, and how it attends, is as if all had asked.
+    """
+
+    run: LayerAttention
+    rows: torch.Tensor
+    """[rows], int64 on the device: which of the tokens, in any order, some perhaps several times."""
+    key: torch.Tensor
+    """[kv heads, tokens, dim]: of all tokens."""
+    value: torch.Tensor
+
+    def run_layer(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, softcap: float, window: int
+    ) -> torch.Tensor:
+        """query [heads, rows, dim] to [rows, heads, dim]. `key` and `value` are of the rows, and among all tokens'."""
+        heads, _, dim = query.shape
+        queries = query.new_zeros(heads, self.key.shape[1], dim).index_copy_(1, self.rows, query)
+        return self.run.run_layer(queries, self.key, self.value, scale, softcap, window)[self.rows]
+
+
+_current: ContextVar[LayerAttention | None] = ContextVar("pass", default=None)
 """Of this thread: engines on other models may run in others."""
 
 
@@ -152,21 +180,71 @@ def attention_from(model: Any, configs: Sequence[Any], run: Pass) -> Iterator[No
         NoTreeAttention: not every layer of the model attended, or one whose window should slide did not say so.
     """
     config = model.config.get_text_config()
-    before = [config._attn_implementation for config in configs]
     token = _current.set(run)
     try:
-        for config_ in configs:
-            config_._attn_implementation = NAME
-        yield
+        with _named(configs, NAME):
+            yield
     finally:
         _current.reset(token)
-        for config_, name in zip(configs, before, strict=True):
-            config_._attn_implementation = name
     if run.layers != config.num_hidden_layers:
         raise NoTreeAttention(f"{run.layers} of {config.num_hidden_layers} layers took their attention from here")
     sliding = list(getattr(config, "layer_types", None) or ()).count("sliding_attention")
     if run.windows < sliding:
         raise NoTreeAttention(f"{sliding} layers have a sliding window and only {run.windows} handed it over")
+
+
+@contextmanager
+def _named(configs: Sequence[Any], name: str) -> Iterator[None]:
+    """Within, the model asks for the attention of this name."""
+    before = [config._attn_implementation for config in configs]
+    try:
+        for config in configs:
+            config._attn_implementation = name
+        yield
+    finally:
+        for config, name_before in zip(configs, before, strict=True):
+            config._attn_implementation = name_before
+
+
+def attend_by(attention: LayerAttention) -> None:
+    """Within `attention_from`, and until its end at most: layers take their attention from here from now on."""
+    _current.set(attention)
+
+
+def forward_ends_at_attention(configs: Sequence[Any]) -> AbstractContextManager[None]:
+    """Within, `keys_and_values` may be called on the layers of a model, and no layer attends.
+
+    Args:
+        configs: `attention_configs(model)`.
+    """
+    return _named(configs, _ENDS_HERE)
+
+
+def keys_and_values(
+    forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Within `forward_ends_at_attention`, what a layer's forward attends over, [1, kv heads, tokens, dim] each; None
+    where it does not attend.
+
+    The forward is left where it asks for its attention. When this is compiled, nothing that keys and values do not
+    need is computed, not even the queries.
+    """
+    try:
+        forward(*args, **kwargs)
+    except _AttentionReachedError as reached:
+        key, value = reached.args
+        return key, value
+    return None
+
+
+class _AttentionReachedError(Exception):
+    """With a layer's keys and values."""
+
+
+def _end_forward(
+    _: object, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *args: Any, **kwargs: Any
+) -> None:
+    raise _AttentionReachedError(key, value)
 
 
 def attention_forward(
@@ -213,3 +291,4 @@ def _(
 
 
 AttentionInterface.register(NAME, attention_forward)
+AttentionInterface.register(_ENDS_HERE, _end_forward)

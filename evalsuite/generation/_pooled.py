@@ -225,15 +225,15 @@ class PooledForward(TreeForward):
         """Logits at sites of a pack, [sites, vocab]; keys and values of the whole pack are in the pool then."""
         size = self.tokens_of_pack(len(token_ids))
         self._runner.counters.padding_tokens += size - len(token_ids)
-        ids = self._padded(token_ids, size, fill=self._runner.pad_id)[None]
-        at = self._padded(positions, size)[None]
+        ids = self._padded(token_ids, size, fill=self._runner.pad_id)
+        at = self._padded(positions, size)
         slots = self._padded(tables.own, size, fill=SCRATCH)
         columns = self._padded(sites, self.max_sites or len(sites))
 
         def forward() -> torch.Tensor:
             run = PoolPass(self.pool, slots, self._prefill_attention(tables), self._store())
             with self._layers(dynamic=not self._deterministic), attention_from(self._runner.model, self._configs, run):
-                return self._runner.logits_at(ids, torch.zeros_like(columns), columns, position_ids=at)
+                return self._logits_at(columns, ids, at, run)
 
         return self._or_without_kernel(forward)
 

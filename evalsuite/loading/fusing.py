@@ -8,8 +8,11 @@ seconds, where a whole model takes minutes. What was compiled stays in torch's c
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import partial, wraps
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,10 +20,34 @@ import torch
 
 from evalsuite.loading.artefacts import keep_artefacts
 
-_COMPILED: WeakKeyDictionary[Any, dict[tuple[bool, bool], tuple[list[Any], list[Any]]]] = WeakKeyDictionary()
-"""A model's layers and their compiled forwards, by `fused_layers`'s settings, for as long as there is the model: other
-wrappers would compile again. They hold its layers and not itself, and it stays as its owner knows it, so that it can be
-copied and pickled."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Compiled:
+    """A model's layers, and what of them was compiled."""
+
+    layers: list[Any]
+    plain: list[Callable[..., Any]]
+    """Their forwards as they are."""
+    forwards: list[Callable[..., Any]]
+    """The same, compiled, but as they are while `run_as_it_is` says so."""
+    dynamic: bool
+    fullgraph: bool
+    parts: dict[Callable[..., Any], Callable[..., Any]] = field(default_factory=dict)
+    """Functions of a forward, and themselves compiled."""
+
+    def part(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        if function not in self.parts:
+            self.parts[function] = torch.compile(function, dynamic=self.dynamic, fullgraph=self.fullgraph)
+        return self.parts[function]
+
+
+_COMPILED: WeakKeyDictionary[Any, dict[tuple[bool, bool], _Compiled]] = WeakKeyDictionary()
+"""By `fused_layers`'s settings, for as long as there is the model: other wrappers would compile again. They hold its
+layers and not itself, and it stays as its owner knows it, so that it can be copied and pickled."""
+_RUNNING: ContextVar[_Compiled | None] = ContextVar("running", default=None)
+"""In this thread."""
+_AS_IT_IS: ContextVar[Any] = ContextVar("as_it_is", default=None)
+"""In this thread: the layer that is not to run compiled."""
 _FAILED: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 """Models whose layers did not compile, and why: they are not tried again."""
 RECOMPILE_LIMIT = 64
@@ -54,18 +81,35 @@ def fused_layers(model: Any, *, dynamic: bool = False, fullgraph: bool = True) -
     if fusing_failure(model) is not None:
         yield
         return
-    layers, compiled = _compiled_layers(model, dynamic, fullgraph)
-    before = [vars(layer).get("forward") for layer in layers]
-    for layer, forward in zip(layers, compiled, strict=True):
+    compiled = _compiled_layers(model, dynamic, fullgraph)
+    before = [vars(layer).get("forward") for layer in compiled.layers]
+    for layer, forward in zip(compiled.layers, compiled.forwards, strict=True):
         layer.forward = forward
+    token = _RUNNING.set(compiled)
     try:
         with quiet_compilation(), torch._dynamo.config.patch(recompile_limit=RECOMPILE_LIMIT):
             yield
     finally:
-        for layer, forward in zip(layers, before, strict=True):
+        _RUNNING.reset(token)
+        for layer, forward in zip(compiled.layers, before, strict=True):
             vars(layer).pop("forward")
             if forward is not None:
                 layer.forward = forward
+
+
+def part_of_layer(function: Callable[..., Any], layer: Any) -> Callable[..., Any]:
+    """`function` with the forward of one of the layers as its first argument: compiled, and by the same settings, where
+    the layers are."""
+    compiled = _RUNNING.get()
+    if compiled is None:
+        return partial(function, layer.forward)
+    return partial(compiled.part(function), compiled.plain[compiled.layers.index(layer)])
+
+
+def run_as_it_is(layer: Any) -> None:
+    """From now on, do not run this layer compiled; None for no layer. For inputs of another size that is so small that
+    compiling for it would cost more than it saves."""
+    _AS_IT_IS.set(layer)
 
 
 @contextmanager
@@ -77,13 +121,26 @@ def quiet_compilation() -> Iterator[None]:
         yield
 
 
-def _compiled_layers(model: Any, dynamic: bool, fullgraph: bool) -> tuple[list[Any], list[Any]]:
+def _compiled_layers(model: Any, dynamic: bool, fullgraph: bool) -> _Compiled:
     layers = decoder_layers(model)
     known = _COMPILED.setdefault(model, {}).get((dynamic, fullgraph))
-    if known is None or len(known[0]) != len(layers) or any(a is not b for a, b in zip(known[0], layers, strict=True)):
+    if known is None or known.layers != layers:
         keep_artefacts()
+        plain = [layer.forward for layer in layers]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of torch's own parts, as its compiler is imported
-            compiled = [torch.compile(layer.forward, dynamic=dynamic, fullgraph=fullgraph) for layer in layers]
-        _COMPILED[model][dynamic, fullgraph] = known = (layers, compiled)
+            forwards = [_compiled_forward(layer, dynamic, fullgraph) for layer in layers]
+        known = _Compiled(layers=layers, plain=plain, forwards=forwards, dynamic=dynamic, fullgraph=fullgraph)
+        _COMPILED[model][dynamic, fullgraph] = known
     return known
+
+
+def _compiled_forward(layer: Any, dynamic: bool, fullgraph: bool) -> Callable[..., Any]:
+    plain = layer.forward
+    compiled = torch.compile(plain, dynamic=dynamic, fullgraph=fullgraph)
+
+    @wraps(plain)
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        return (plain if _AS_IT_IS.get() is layer else compiled)(*args, **kwargs)
+
+    return forward

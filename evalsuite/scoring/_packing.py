@@ -143,12 +143,8 @@ class PackForward(TreeForward):
             self._layers(),
             tree_pass(model, self._configs, pack, self._attention(pack), kept) as run,
         ):
-            logits = self._runner.logits_at(
-                self._padded(pack.tokens, size, fill=self._runner.pad_id)[None],
-                torch.zeros_like(sites),
-                sites,
-                position_ids=self._padded(pack.positions, size)[None],
-            )
+            token_ids = self._padded(pack.tokens, size, fill=self._runner.pad_id)
+            logits = self._logits_at(sites, token_ids, self._padded(pack.positions, size), run)
         return logits, run.handed_on
 
     def _compute_again(self, tokens: Ints) -> None:

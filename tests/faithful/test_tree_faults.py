@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from evalsuite import last_layer
 from evalsuite.attention.by_segment import SegmentAttention
-from evalsuite.attention.interface import TreePass
+from evalsuite.attention.interface import RowsOfLayer, TreePass
 from evalsuite.config import ExecutionOptions
 from evalsuite.planning.packs import Pack, packs
 from evalsuite.scoring import _packing
@@ -93,6 +94,49 @@ def mapped_to_the_wrong_owner(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_packing, "lay_out", laid_out)
 
 
+def last_layer_of_the_row_beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is computed in the last layer for a row is the next token's."""
+    real = last_layer._narrowed
+    monkeypatch.setattr(
+        last_layer, "_narrowed", lambda given, rows, tokens: real(given, (rows + 1).clamp(max=tokens - 1), tokens)
+    )
+
+
+def last_layer_at_other_positions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows of the last layer have the positions of the pack's first tokens."""
+    real = last_layer._narrowed
+
+    def narrowed(given: Any, rows: torch.Tensor, tokens: int) -> Any:
+        return real(given, rows if isinstance(given, torch.Tensor) else torch.arange(len(rows)), tokens)
+
+    monkeypatch.setattr(last_layer, "_narrowed", narrowed)
+
+
+def rows_of_the_last_layer_trade_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row of the last layer attends to what another one should."""
+    real = RowsOfLayer.run_layer
+
+    def run_layer(self: RowsOfLayer, *args: Any) -> torch.Tensor:
+        return real(replace(self, rows=self.rows.roll(1)), *args)
+
+    monkeypatch.setattr(RowsOfLayer, "run_layer", run_layer)
+
+
+def last_layer_attends_to_the_layer_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys and values of the last layer are another's."""
+    real, seen = TreePass.run_layer, []
+
+    def run_layer(self: TreePass, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *args: Any) -> Any:
+        if self.layers:
+            key, value = seen[-1]
+        seen.append((key, value))
+        return real(self, query, key, value, *args)
+
+    monkeypatch.setattr(TreePass, "run_layer", run_layer)
+
+
+ROTARY = ("qwen3", "llama")
+"""GPT-2 tells its positions to no layer."""
 FAULTS: list[tuple[Plant, tuple[str, ...]]] = [
     (sees_its_sibling, ARCHITECTURES),
     (prefix_off_by_one, ARCHITECTURES),
@@ -100,6 +144,10 @@ FAULTS: list[tuple[Plant, tuple[str, ...]]] = [
     (a_boundary_cuts_a_branch, ARCHITECTURES),
     (handed_on_in_the_wrong_order, ARCHITECTURES),
     (mapped_to_the_wrong_owner, ARCHITECTURES),
+    (last_layer_of_the_row_beside, ARCHITECTURES),
+    (last_layer_at_other_positions, ROTARY),
+    (rows_of_the_last_layer_trade_places, ARCHITECTURES),
+    (last_layer_attends_to_the_layer_before, ARCHITECTURES),
 ]
 
 
