@@ -319,10 +319,9 @@ def weigh(
     scores = tl.dot(q, tl.trans(k), input_precision=PRECISION)  # [rows, keys]
     if QUANTISED:
         scores = scores * tl.load(key_scales)[None, :]
-    if softcap is not None:  # noqa: SIM102 - decided when it is compiled, the other when it runs
-        if softcap > 0:
-            # tanh by exp: softcap * (1 - 2 / (exp(2x) + 1))
-            scores = softcap * (1.0 - 2.0 / (tl.exp(2.0 * scale * scores / softcap) + 1.0))
+    if softcap is not None:
+        # tanh by exp: softcap * (1 - 2 / (exp(2x) + 1))
+        scores = softcap * (1.0 - 2.0 / (tl.exp(2.0 * scale * scores / softcap) + 1.0))
     if MASKED:
         scores = tl.where(seen, scores, float("-inf"))
     new_top = tl.maximum(top, tl.max(scores, 1) * factor)
@@ -420,7 +419,7 @@ def _tree_attention(
     whole = (first + 1) // KEYS * KEYS  # every query sees every key before this
     if window is not None:
         begin = tl.maximum(first - window + 1, 0) // KEYS * KEYS
-        whole = begin
+        whole = tl.where(end > window, begin, whole)  # a window that no query has outgrown hides nothing
     for block in range(begin, whole, KEYS):
         top, total, gathered = _visit(
             q, top, total, gathered, keys, values, kept_keys, kept_values, block + tl.arange(0, KEYS),
