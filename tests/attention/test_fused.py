@@ -118,6 +118,17 @@ def test_neither_company_nor_cuts_change_a_bit(tree: Tree, token_budget: int, ch
             assert all(torch.equal(got[node], together[node]) for node in got)
 
 
+@pytest.mark.parametrize("window", [68, 69, 70])
+def test_a_window_hides_a_key_as_soon_as_it_is_outgrown(window: int) -> None:
+    """The last of 70 tokens sees two keys fewer, one fewer, and all."""
+    branch = list(range(70))
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(70, n, 16, generator=generator) for n in (4, 2, 2))
+    tree = Tree([branch], query, key, value, softcap=None, window=window)
+    got, want = (tree.attend(each, [branch], token_budget=1_000) for each in ("fused", "plain"))
+    assert all(close(got[node], want[node], TOLERANCE) for node in branch)
+
+
 def test_a_neighbour_of_nan_changes_nothing() -> None:
     """Where a model hands over NaN for one branch, the others do not see it: not even times a weight of 0."""
     branches = [list(range(40)), [*range(20), *range(40, 53)], [*range(20), *range(53, 90)]]
