@@ -42,9 +42,11 @@ def with_tables(text: str, tables: Mapping[str, str]) -> str:
 
 
 def tables_of(marker: str) -> str:
-    """Of every record `MARKER-*.json`, in the order of their names."""
+    """Of every record `MARKER-*.json`, in the order of their names, those of a CPU after the others."""
     files = sorted(RECORDS.glob(f"{marker}-*.json"))
-    return "\n".join(TABLES[marker](json.loads(file.read_text(encoding="utf-8"))) for file in files)
+    records = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    records.sort(key=lambda record: record["versions"]["device"] == "cpu")
+    return "\n".join(map(TABLES[marker], records))
 
 
 def generation_table(record: Mapping[str, Any]) -> str:
@@ -97,7 +99,7 @@ def attention_table(record: Mapping[str, Any]) -> str:
 
 
 def _measured_on(record: Mapping[str, Any]) -> str:
-    rates = sorted({f"{ceiling['flops_per_second'] / 1e12:.0f}" for ceiling in record["ceilings"]}, key=int)
+    rates = sorted({f"{ceiling['flops_per_second'] / 1e12:.3g}" for ceiling in record["ceilings"]}, key=float)
     between = rates[0] if len(rates) == 1 else f"{rates[0]} to {rates[-1]}"
     arguments = record["arguments"]
     setting = _setting(record["versions"], arguments["model"], arguments["dtype"])
