@@ -36,6 +36,9 @@ _LEFT_TO_RIGHT = frozenset({"Split", "ByteLevel", "Digits", "Punctuation", "Whit
 _BY_PIECE = frozenset({"BPE", "Unigram", "WordPiece", "WordLevel"})
 _LOOKS_BACK = re.compile(r"\(\?<[=!]|\\[bBAGzZK]|[\^$]")
 """In a pattern without its character classes: what depends on more than the text from here on."""
+_NO_BLANK_FOLLOWS = r"(?!\S)"
+_LOOKS_AHEAD = re.compile(r"\(\?[=!]")
+"""In one without `_NO_BLANK_FOLLOWS`: what may depend on more than the character that follows."""
 _CLASS = re.compile(r"\\?\[(?:\\.|[^\]\\])*\]")
 _ESCAPED = re.compile(r"\\[\\^$\[]")
 _BEFORE = ("a", "Z", "é", "字", "7", ".", '"', "(", "-", "_", "'", " ", "  ", "\t", "\r", "\n", "\n\n", "e\u0301", "😀")
@@ -109,8 +112,9 @@ def why_not_in_parts(tokenizer: PreTrainedTokenizerBase) -> str | None:
         return f"its model {model.get('type')} may answer otherwise the next time, or look at more than a piece"
     for added in made_of["added_tokens"]:
         content = added["content"]
-        if "\n" in content or (added["lstrip"] and content[:1].isalnum()):
-            return f"its token {content!r} may reach over a line break"
+        # Before an added token a text ends, and blanks at an end are cut otherwise than before a letter.
+        if "\n" in content or _LINE.match(f"\n{content}"):
+            return f"its token {content!r} may reach over a line break, or begin behind it"
     if _around(tokenizer) is None:
         return "its special tokens are not added at the ends alone"
     for before, first, after in product(_BEFORE, _FIRST, _AFTER):
@@ -131,6 +135,8 @@ def _why_not_left_to_right(step: Mapping[str, Any]) -> str | None:
         bare = _CLASS.sub("", _ESCAPED.sub("", pattern or ""))
         if pattern is None or step["behavior"] not in ("Isolated", "Removed") or _LOOKS_BACK.search(bare):
             return f"what it cuts at depends on what comes before: {step['pattern']}"
+        if _LOOKS_AHEAD.search(bare.replace(_NO_BLANK_FOLLOWS, "")):
+            return f"what it cuts at may depend on more than the next character: {step['pattern']}"
     return None
 
 

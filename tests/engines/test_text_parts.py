@@ -145,6 +145,7 @@ OTHERS = {
     "prefix space": (lambda: fast(pre_tokenizers.ByteLevel(add_prefix_space=True)), "pre-tokenizer ByteLevel"),
     "Prepend": (lambda: fast(split(PIECES), normalizer=normalizers.Prepend("▁")), "normalizer Prepend"),
     "lookbehind": (lambda: fast(split(r"(?<=\s)\p{L}+|\s+")), "depends on what comes before"),
+    "lookahead": (lambda: fast(split(r"\s+(?=\p{Lu}\p{Ll})|\s|\S")), "more than the next character"),
     "anchor": (lambda: fast(split(r"^a|\p{L}+|\s+")), "depends on what comes before"),
     "merged": (lambda: fast(split(PIECES, "merged_with_previous")), "depends on what comes before"),
     "break and word": (lambda: fast(split(r"\s?\p{L}+|\s")), "does not cut at the line break"),
@@ -165,6 +166,18 @@ def test_a_token_over_a_line_break_forbids_parts() -> None:
     assert "reach over a line break" in (why_not_in_parts(tokenizer) or "")
     texts = [("one\n\nAnswer: A", False)] * 100
     assert list(encode_texts(tokenizer, texts, on_mismatch=failing)[0]) == whole(tokenizer, texts[0])
+
+
+@pytest.mark.parametrize(("content", "settings"), [("Answer", {}), ("B", {"single_word": True}), ("7", {})])
+def test_a_token_that_may_begin_behind_a_line_break_forbids_parts(content: str, settings: dict[str, bool]) -> None:
+    tokenizer = fast(pre_tokenizers.ByteLevel(add_prefix_space=False))
+    tokenizer.add_tokens([AddedToken(content, **settings)])
+    assert "begin behind it" in (why_not_in_parts(tokenizer) or "")
+    # Among so many that none of those which are compared holds the token.
+    texts = [(f"one {'a' * n}\n\nC", False) for n in range(300)]
+    texts[1:4] = [(f"one\n\n{begin}", False) for begin in ("Answer: A", "But", "7 B")]
+    encoded = encode_texts(tokenizer, texts, on_mismatch=failing)
+    assert all(encoded[index] == whole(tokenizer, text) for index, text in enumerate(texts))
 
 
 def test_parts_that_are_wrong_are_noticed_and_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
