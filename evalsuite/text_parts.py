@@ -100,7 +100,10 @@ def why_not_in_parts(tokenizer: PreTrainedTokenizerBase) -> str | None:
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None or backend.pre_tokenizer is None:
         return "it does not cut a text into pieces"
-    made_of = json.loads(backend.to_str())
+    try:
+        made_of = json.loads(backend.to_str())
+    except Exception as error:  # of this very type, for steps written in Python
+        return f"it does not say what it is made of: {error}"
     for step in _steps(made_of["normalizer"], "normalizers"):
         if step["type"] not in _CHARACTER_BY_CHARACTER:
             return f"its normalizer {step['type']} may look at more than a character"

@@ -140,7 +140,21 @@ def test_what_texts_share_is_tokenised_once(monkeypatch: pytest.MonkeyPatch) -> 
     assert tokenizer.characters < 1.2 * distinct + compared
 
 
+class InPython:
+    """A step that tokenizers cannot describe."""
+
+    def pre_tokenize(self, pieces: Any) -> None:
+        pieces.split(lambda _, piece: [piece])
+
+
+def with_a_step_in_python() -> Any:
+    tokenizer = fast(split(PIECES))
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.PreTokenizer.custom(InPython())
+    return tokenizer
+
+
 OTHERS = {
+    "a step in Python": (with_a_step_in_python, "does not say what it is made of"),
     "Metaspace": (lambda: fast(pre_tokenizers.Metaspace()), "pre-tokenizer Metaspace"),
     "prefix space": (lambda: fast(pre_tokenizers.ByteLevel(add_prefix_space=True)), "pre-tokenizer ByteLevel"),
     "Prepend": (lambda: fast(split(PIECES), normalizer=normalizers.Prepend("▁")), "normalizer Prepend"),
