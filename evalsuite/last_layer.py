@@ -16,13 +16,15 @@ told what belongs to which token, is computed in full.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.utils.hooks import RemovableHandle
 
 from evalsuite.attention.interface import Pass, RowsOfLayer, attend_by, forward_ends_at_attention, keys_and_values
+from evalsuite.errors import first_line
 from evalsuite.loading.fusing import decoder_layers, part_of_layer, run_as_it_is
 
 MOST_ROWS = 1 / 4
@@ -35,9 +37,12 @@ class LastLayer:
 
     Args:
         configs: `attention_configs(model)`.
+        on_failure: called with the reason where keys and values alone cannot be compiled, which no sound layer does;
+            from then on the layer is computed in full.
     """
 
-    def __init__(self, model: Any, configs: Sequence[Any]) -> None:
+    def __init__(self, model: Any, configs: Sequence[Any], on_failure: Callable[[str], object]) -> None:
+        self._on_failure = on_failure
         self._count = model.config.get_text_config().num_hidden_layers
         self._configs = configs
         named = decoder_layers(model)
@@ -60,16 +65,23 @@ class LastLayer:
             return
         rows = sites if len(sites) else sites.new_zeros(1)  # experts may not take none
         forward = _NarrowedForward(rows, tokens, run, self._count, self._configs)
-        hooks = [layer.register_forward_pre_hook(forward.before_layer, with_kwargs=True) for layer in self._layers]
-        hooks += [layer.register_forward_hook(forward.after_layer) for layer in self._layers]
-        hooks += [norm.register_forward_pre_hook(forward.before_norm) for norm in self._norms]
-        hooks += [norm.register_forward_hook(forward.after_norm) for norm in self._norms]
+        hooks: list[RemovableHandle] = []
         try:
+            # Last before and first behind: other hooks of these modules see all tokens.
+            for layer in self._layers:
+                hooks.append(layer.register_forward_pre_hook(forward.before_layer, with_kwargs=True))
+                hooks.append(layer.register_forward_hook(forward.after_layer, prepend=True))
+            for norm in self._norms:
+                hooks.append(norm.register_forward_pre_hook(forward.before_norm))
+                hooks.append(norm.register_forward_hook(forward.after_norm, prepend=True))
             yield
         finally:
             run_as_it_is(None)
             for hook in hooks:
                 hook.remove()
+        if forward.failure is not None:
+            self._layers = []
+            self._on_failure(forward.failure)
         if forward.last is not None:
             self._layers = [forward.last]
 
@@ -81,6 +93,8 @@ class _NarrowedForward:
         self._rows, self._tokens, self._run, self._layers, self._configs = rows, tokens, run, layers, configs
         self.last: Any = None
         """The layer that was the last one, if it was narrowed."""
+        self.failure: str | None = None
+        """Why it was not, though it could be."""
         self._module: Any = None
         """What runs on the rows alone."""
         self._narrow: torch.Tensor | None = None
@@ -91,7 +105,7 @@ class _NarrowedForward:
     def before_layer(
         self, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        if self._module is not None or self._run.layers != self._layers - 1:
+        if self._module is not None or self.failure is not None or self._run.layers != self._layers - 1:
             return None
         hidden = args[0] if args else kwargs.get("hidden_states")
         given = [*args, *kwargs.values()]
@@ -103,9 +117,13 @@ class _NarrowedForward:
             tuple(_narrowed(each, self._rows, self._tokens) for each in args),
             {name: _narrowed(each, self._rows, self._tokens) for name, each in kwargs.items()},
         )
-        with forward_ends_at_attention(self._configs):
-            kept = part_of_layer(keys_and_values, layer)(args, kwargs)
-        if kept is None:  # a module that is named with the layers
+        try:
+            with forward_ends_at_attention(self._configs):
+                kept = part_of_layer(keys_and_values, layer)(args, kwargs)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            self.failure = first_line(error)
+            kept = None
+        if kept is None:  # or a module that is named with the layers
             self._module = None
             return None
         self.last = layer

@@ -24,8 +24,13 @@ if TYPE_CHECKING:
 Text = tuple[str, bool]
 """A text, and whether the tokenizer adds its special tokens (BOS and the like)."""
 
+Part = tuple[str, str]
+"""A part of a text, and the character that follows it, or none."""
+
 FEW = 64
 """Fewer texts are tokenised as they are."""
+WORTH_IT = 0.75
+"""Nor are texts taken apart whose distinct parts have more than this share of their characters."""
 COMPARED = 64
 """Texts that are tokenised as a whole, too, spread evenly."""
 
@@ -34,16 +39,17 @@ _LINE = re.compile(r"\n(?=[^\W_])")
 _CHARACTER_BY_CHARACTER = frozenset({"NFC", "NFD", "NFKC", "NFKD", "Lowercase"})
 _LEFT_TO_RIGHT = frozenset({"Split", "ByteLevel", "Digits", "Punctuation", "Whitespace", "WhitespaceSplit"})
 _BY_PIECE = frozenset({"BPE", "Unigram", "WordPiece", "WordLevel"})
-_LOOKS_BACK = re.compile(r"\(\?<[=!]|\\[bBAGzZK]|[\^$]")
-"""In a pattern without its character classes: what depends on more than the text from here on."""
+_LOOKS_BACK = re.compile(r"\(\?<[=!]|\\[bBAGzZK]|[\^$.]")
+"""In a pattern without its character classes: what depends on more than the text from here on, or may run over a line
+break."""
 _NO_BLANK_FOLLOWS = r"(?!\S)"
 _LOOKS_AHEAD = re.compile(r"\(\?[=!]")
 """In one without `_NO_BLANK_FOLLOWS`: what may depend on more than the character that follows."""
 _CLASS = re.compile(r"\\?\[(?:\\.|[^\]\\])*\]")
-_ESCAPED = re.compile(r"\\[\\^$\[]")
-_BEFORE = ("a", "Z", "é", "字", "7", ".", '"', "(", "-", "_", "'", " ", "  ", "\t", "\r", "\n", "\n\n", "e\u0301", "😀")
+_ESCAPED = re.compile(r"\\[\\^$\[.]")
+_BEFORE = (*"aZé字7.\"(-_' \t\r\n😀", "  ", "\n\n", "e\u0301", '"a', "<a", "(a")
 _FIRST = ("A", "z", "Đ", "字", "1", "é")
-_AFTER = ("", "b", "2", ".", " b", "\n", "'s", "\u0301")
+_AFTER = ("", "b", "2", ".", " b", "\n", "'s", "\u0301", '"', ">", ")")
 
 
 class EncodedTexts(Sequence[list[int]]):
@@ -82,9 +88,14 @@ def encode_texts(
         on_mismatch: called with the reason where parts turn out not to give what a whole text gives; all texts are
             tokenised whole then.
     """
-    if len(texts) < FEW or why_not_in_parts(tokenizer) is not None:
+    if len(texts) < FEW:
         return _whole(tokenizer, texts)
-    encoded = _in_parts(tokenizer, texts)
+    parts: dict[Part, int] = {}
+    numbers = [[parts.setdefault(part, len(parts)) for part in _parts(text)] for text, _ in texts]
+    shared = sum(len(part) for part, _ in parts) <= WORTH_IT * sum(len(text) for text, _ in texts)
+    if not shared or why_not_in_parts(tokenizer) is not None:
+        return _whole(tokenizer, texts)
+    encoded = _in_parts(tokenizer, texts, list(parts), numbers)
     some = range(0, len(texts), max(1, len(texts) // COMPARED))
     whole = _whole(tokenizer, [texts[index] for index in some])
     wrong = [index for index, ids in zip(some, whole, strict=True) if encoded is None or encoded[index] != ids]
@@ -154,13 +165,13 @@ def _steps(step: Mapping[str, Any] | None, name: str) -> Iterator[Mapping[str, A
         yield from _steps(inner, name)
 
 
-def _in_parts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text]) -> EncodedTexts | None:
-    """None where a part does not end in the ids of what follows it."""
+def _in_parts(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], parts: Sequence[Part], numbers: list[list[int]]
+) -> EncodedTexts | None:
+    """None where a part does not end in the ids of what follows it. `numbers` holds those of each text's parts."""
     around = _around(tokenizer)
     if around is None:
         return None
-    parts: dict[tuple[str, str], int] = {}
-    numbers = [[parts.setdefault(part, len(parts)) for part in _parts(text)] for text, _ in texts]
     following = sorted({follows for _, follows in parts if follows})
     tail = dict(zip(following, _tokenised(tokenizer, following, special=False), strict=True))
     ids: list[list[int]] = []
@@ -178,8 +189,8 @@ def _in_parts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text]) -> Enco
     return EncodedTexts([*ids, *around], numbers)
 
 
-def _parts(text: str) -> Iterator[tuple[str, str]]:
-    """A text cut at blank lines and at its last line break: (part, the character that follows it, or none)."""
+def _parts(text: str) -> Iterator[Part]:
+    """A text cut at blank lines and at its last line break."""
     cuts = [match.end() for match in _BLANK_LINE.finditer(text)]
     # Where a choice's letter or an answer's cue stands in a line of its own, all before it is shared.
     last = text.rfind("\n")

@@ -49,7 +49,7 @@ class TreeForward:
         if self._deterministic and has_experts(runner.model.config):
             raise NotDeterministic("the model has experts, whose batches depend on which tokens come to them")
         self._configs = attention_configs(runner.model)
-        self._last_layer = LastLayer(runner.model, self._configs)
+        self._last_layer = LastLayer(runner.model, self._configs, self._last_layer_in_full)
         self._fused_kernel = self._cuda
         # Under --compile the layers are compiled already.
         self._fused_layers = self._cuda and runner.loaded.report.got["torch_compile"] != "on"
@@ -69,6 +69,10 @@ class TreeForward:
         give_up_fusing(self._runner.model, reason)
         self._runner.step_down(Fallback(what="fused_layers", asked="on", got="off", reason=reason))
         return True
+
+    def _last_layer_in_full(self, reason: str) -> None:
+        self._refuse_if_deterministic(f"the last layer's keys and values failed: {reason}")
+        self._runner.step_down(Fallback(what="last_layer", asked="rows that are read", got="all rows", reason=reason))
 
     def padded_size(self, used: int) -> int:
         """Tokens that `used` ones are computed as: on CUDA halves of the budget as long as they fit, so that shapes

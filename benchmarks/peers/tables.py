@@ -46,7 +46,7 @@ def tables_of(marker: str) -> str:
     files = sorted(RECORDS.glob(f"{marker}-*.json"))
     records = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     records.sort(key=lambda record: record["versions"]["device"] == "cpu")
-    return "\n".join(map(TABLES[marker], records))
+    return "\n".join([TABLES[marker](record) for record in records])
 
 
 def generation_table(record: Mapping[str, Any]) -> str:

@@ -142,8 +142,8 @@ def _switched(model: Any, attention: str) -> Any:
 def _trial_failure(model: Any, path: str) -> str | None:
     """Why a forward over two rows of different length fails, or None: what fails here would fail in every batch.
 
-    A warning is no failure where warnings are errors (`-W error`): it would switch an attention off that works. The
-    first batch warns again, and is loud.
+    A warning is no failure where warnings are errors (`-W error`): it would switch an attention off that works. Unless
+    it is given once only, the first batch warns again.
     """
     device = next(model.parameters()).device
     ids = torch.zeros(2, 4, dtype=torch.long, device=device)  # [rows, tokens]

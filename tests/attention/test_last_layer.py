@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import UserDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,12 +17,15 @@ from evalsuite.attention.by_segment import segment_attention
 from evalsuite.attention.interface import NAME, NoTreeAttention, RowsOfLayer, attention_configs, tree_pass
 from evalsuite.attention.pool import KeyValuePool, PoolPack
 from evalsuite.config import ExecutionOptions
+from evalsuite.determinism import NotDeterministic
+from evalsuite.engines.transformers import TransformersEngine
 from evalsuite.generation._pooled import PooledForward
 from evalsuite.last_layer import LastLayer
 from evalsuite.loading.fusing import decoder_layers
 from evalsuite.planning.packs import Branch, Pack, packs
 from evalsuite.planning.rows import shared_rows
 from evalsuite.runner import ModelRunner
+from evalsuite.scoring import STRATEGIES
 from evalsuite.scoring._packing import PackForward
 from evalsuite.types import EncodedChoices
 from tests.scoring.test_packed import FAMILIES, family
@@ -163,7 +166,9 @@ def test_keys_and_values_of_all_tokens_are_in_the_pool(name: str) -> None:
         assert layer.keys[1:].any(-1).all(), "of every token"
 
 
-def logits(model: Any, sites: list[int], *, tokens: int = 20) -> torch.Tensor:
+def logits(
+    model: Any, sites: list[int], *, tokens: int = 20, on_failure: Callable[[str], object] = pytest.fail
+) -> torch.Tensor:
     """Logits at sites of one branch."""
     [pack] = packs([Branch(tokens=range(2, 2 + tokens), reads=(tokens - 1,))], token_budget=tokens)
     configs, at = attention_configs(model), torch.tensor(sites, dtype=torch.int64)
@@ -171,7 +176,7 @@ def logits(model: Any, sites: list[int], *, tokens: int = 20) -> torch.Tensor:
         ModelRunner(wrap(model), ExecutionOptions()) as runner,
         torch.inference_mode(),
         tree_pass(model, configs, pack, segment_attention(pack, runner.device)) as run,
-        LastLayer(model, configs).only_at(at, tokens, run),
+        LastLayer(model, configs, on_failure).only_at(at, tokens, run),
     ):
         positions = torch.arange(tokens)[None]
         return runner.logits_at(positions + 2, torch.zeros_like(at), at, position_ids=positions)
@@ -265,6 +270,52 @@ def test_a_forward_that_fails_leaves_the_model_as_it_was() -> None:
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     assert model.config._attn_implementation == name
     assert torch.equal(logits(model, [19]), expected)
+
+
+def test_where_keys_and_values_do_not_compile_alone_the_layer_is_computed_in_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, reasons = model_of("qwen3"), []
+    with computed_in_full():
+        expected = logits(model, [19, 4])
+
+    def fails(*_: object) -> None:
+        raise torch._dynamo.exc.TorchDynamoException("no such graph")
+
+    monkeypatch.setattr(last_layer, "part_of_layer", lambda *_: fails)
+    seen = Seen(model)
+    assert torch.allclose(logits(model, [19, 4], on_failure=reasons.append), expected, atol=TOLERANCE)
+    assert seen.mlps == [[20], [20]]
+    assert reasons == ["no such graph"]
+
+
+def test_a_run_goes_on_and_records_that_the_last_layer_is_computed_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise torch._dynamo.exc.TorchDynamoException("no such graph")
+
+    monkeypatch.setattr(last_layer, "part_of_layer", lambda *_: fails)
+    asked = [EncodedChoices(id=str(i), context_ids=(2 + i,) * 30, continuation_ids=((9,), (11,))) for i in range(6)]
+    with TransformersEngine(wrap(model_of("qwen3")), ExecutionOptions(token_budget=60)) as engine:
+        assert len(list(engine.score(asked, "packed"))) == 6
+        assert [str(f.what) for f in engine.fallbacks] == ["last_layer"]
+    options = ExecutionOptions(token_budget=60, deterministic=True)
+    with (
+        ModelRunner(wrap(model_of("qwen3")), options) as runner,
+        pytest.raises(NotDeterministic, match="no such graph"),
+    ):
+        list(STRATEGIES["packed"](runner, asked))
+
+
+def test_hooks_of_others_see_all_tokens() -> None:
+    model, shapes = model_of("qwen3"), []
+    last = decoder_layers(model)[-1]
+    for module in (last, model.model.norm):
+        module.register_forward_hook(lambda _, args, output: shapes.append((*output.shape[:2],)))
+        module.register_forward_pre_hook(lambda _, args: shapes.append((*args[0].shape[:2],)))
+    seen = Seen(model)
+    logits(model, [19, 4])
+    assert shapes == [(1, 20)] * 4
+    assert seen.mlps == [[20], [2]]
 
 
 def test_attention_of_rows_is_that_of_all_at_the_rows() -> None:

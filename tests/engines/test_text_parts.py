@@ -99,6 +99,7 @@ def test_parts_give_the_ids_of_the_whole(name: str, texts: list[Text]) -> None:
     tokenizer = IN_PARTS[name]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_parts, "FEW", 0)
+        patch.setattr(text_parts, "WORTH_IT", 9)
         patch.setattr(text_parts, "why_not_in_parts", lambda _: None)  # asked once, below
         encoded = encode_texts(tokenizer, texts, on_mismatch=failing)
     for index, text in enumerate(texts):
@@ -163,6 +164,8 @@ OTHERS = {
     "anchor": (lambda: fast(split(r"^a|\p{L}+|\s+")), "depends on what comes before"),
     "merged": (lambda: fast(split(PIECES, "merged_with_previous")), "depends on what comes before"),
     "break and word": (lambda: fast(split(r"\s?\p{L}+|\s")), "does not cut at the line break"),
+    "so many": (lambda: fast(split(r"(?m:.{1,4})|\s")), "depends on what comes before"),
+    "quoted": (lambda: fast(split(r'"[^"]*"|\p{L}+|\s|[^\s\p{L}]')), "does not cut at the line break"),
     "dropout": (lambda: fast(split(r"[^\s]+|\s"), model=models.BPE(dropout=0.1)), "may answer otherwise"),
 }
 
@@ -172,6 +175,13 @@ def test_others_are_tokenised_whole(name: str) -> None:
     made, reason = OTHERS[name]
     tokenizer = made()
     assert reason in (why_not_in_parts(tokenizer) or "")
+
+
+def test_texts_that_share_little_are_left_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_parts, "_in_parts", lambda *_: failing("in parts"))
+    texts = [(f"{f'Text {n} of its own. ' * 9}\n\nAnswer:", True) for n in range(100)]
+    encoded = encode_texts(IN_PARTS["Qwen"], texts, on_mismatch=failing)
+    assert encoded[7] == whole(IN_PARTS["Qwen"], texts[7])
 
 
 def test_a_token_over_a_line_break_forbids_parts() -> None:
@@ -198,6 +208,7 @@ def test_parts_that_are_wrong_are_noticed_and_not_used(monkeypatch: pytest.Monke
     tokenizer = fast(split(r"\s?\p{L}+|\s"))
     tokenizer.add_tokens([AddedToken("\nAnswer")])
     monkeypatch.setattr(text_parts, "why_not_in_parts", lambda _: None)
+    monkeypatch.setattr(text_parts, "WORTH_IT", 9)
     texts = [(f"one {'a' * n}\n\nAnswer: A", False) for n in range(100)]
     reasons: list[str] = []
     encoded: EncodedTexts = encode_texts(tokenizer, texts, on_mismatch=reasons.append)
