@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from benchmarks import tokenising
 from evalsuite import text_parts
-from evalsuite.nano import MODEL_DIR
+from evalsuite.nano import DATA_DIR, MODEL_DIR
 from evalsuite.shape_tokenizer import PIECES, shape_tokenizer
 from evalsuite.text_parts import EncodedTexts, Text, encode_texts, why_not_in_parts
 
@@ -214,3 +215,8 @@ def test_parts_that_are_wrong_are_noticed_and_not_used(monkeypatch: pytest.Monke
     encoded: EncodedTexts = encode_texts(tokenizer, texts, on_mismatch=reasons.append)
     assert len(reasons) == 1
     assert all(encoded[index] == whole(tokenizer, text) for index, text in enumerate(texts))
+
+
+def test_the_command_that_times_it_finds_the_same_ids(capsys: pytest.CaptureFixture[str]) -> None:
+    tokenising.main(["--data", str(DATA_DIR), "--shots", "5", "--tokenizer", str(MODEL_DIR)])
+    assert capsys.readouterr().out.endswith("\n0 of them have other ids\n")
