@@ -90,9 +90,8 @@ def load_once(directory: str, way: str, dtype: str, device: str) -> LoadCost:
     import torch
 
     for module in PRELOADED:
-        importlib.import_module(
-            module
-        )  # imports belong to no way of loading, nor does CUDA's own start, kernels included
+        # Imports belong to no way of loading, nor does CUDA's own start, kernels included.
+        importlib.import_module(module)
     if device.startswith("cuda"):
         try:
             torch.zeros(1, device=device, dtype=getattr(torch, dtype)).sum()

@@ -28,21 +28,10 @@ from evalsuite.runner import ModelRunner
 from evalsuite.scoring import STRATEGIES
 from evalsuite.scoring._packing import PackForward
 from evalsuite.types import EncodedChoices
-from tests.scoring.test_packed import FAMILIES, family
-from tests.tiny import ARCHITECTURES, EOS, PAD, WINDOW, make_model, tiny_tokenizer, wrap
+from tests.scoring.test_packed import COMMON, FAMILIES, family
+from tests.tiny import ARCHITECTURES, WINDOW, make_model, wrap
 
-_COMMON = {
-    "vocab_size": len(tiny_tokenizer()),
-    "bos_token_id": None,
-    "eos_token_id": EOS,
-    "pad_token_id": PAD,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "max_position_embeddings": WINDOW,
-    "initializer_range": 0.3,
-}
+_SHAPE = {**COMMON, "intermediate_size": 48, "max_position_embeddings": WINDOW}
 BUDGET = 48
 TOLERANCE = 2e-5
 QUESTIONS = [
@@ -58,9 +47,9 @@ def model_of(name: str) -> Any:
     if name in ARCHITECTURES:
         return make_model(name)
     if name == "phi":  # attention and MLP side by side
-        return PhiForCausalLM(PhiConfig(**_COMMON)).eval()
+        return PhiForCausalLM(PhiConfig(**_SHAPE)).eval()
     if name == "mixtral":
-        config = MixtralConfig(**_COMMON, num_key_value_heads=2, num_local_experts=4, num_experts_per_tok=2)
+        config = MixtralConfig(**_SHAPE, num_key_value_heads=2, num_local_experts=4, num_experts_per_tok=2)
         return MixtralForCausalLM(config).eval()
     return family(name)
 

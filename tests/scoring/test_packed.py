@@ -36,7 +36,7 @@ from evalsuite.types import ChoiceScores, EncodedChoices
 from tests.tiny import EOS, PAD, WINDOW, tiny_loaded, tiny_tokenizer, wrap
 
 SLIDING = 5
-_COMMON = {
+COMMON = {
     "vocab_size": len(tiny_tokenizer()),
     "bos_token_id": None,
     "eos_token_id": EOS,
@@ -46,7 +46,7 @@ _COMMON = {
     "num_attention_heads": 4,
     "initializer_range": 0.3,
 }
-_LLAMA_LIKE = {**_COMMON, "intermediate_size": 48, "num_key_value_heads": 2, "max_position_embeddings": WINDOW}
+_LLAMA_LIKE = {**COMMON, "intermediate_size": 48, "num_key_value_heads": 2, "max_position_embeddings": WINDOW}
 
 
 def family(name: str) -> Any:
@@ -62,10 +62,10 @@ def family(name: str) -> Any:
         config = Qwen2Config(**_LLAMA_LIKE, use_sliding_window=True, sliding_window=SLIDING, max_window_layers=1)
         return Qwen2ForCausalLM(config).eval()
     if name == "gpt_neox":
-        config = GPTNeoXConfig(**_COMMON, intermediate_size=48, max_position_embeddings=WINDOW)
+        config = GPTNeoXConfig(**COMMON, intermediate_size=48, max_position_embeddings=WINDOW)
         return GPTNeoXForCausalLM(config).eval()
     if name == "bloom":  # position biases of its own, outside the attention interface
-        return BloomForCausalLM(BloomConfig(**_COMMON)).eval()
+        return BloomForCausalLM(BloomConfig(**COMMON)).eval()
     # Attention sinks: a layer argument that tree attention does not know.
     sinks = GptOssConfig(**_LLAMA_LIKE, head_dim=8, num_local_experts=2, num_experts_per_tok=1, sliding_window=SLIDING)
     return GptOssForCausalLM(sinks).eval()
