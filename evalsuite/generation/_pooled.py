@@ -1,15 +1,13 @@
 """Rounds of a schedule on a model: packs of prompts written into the pool, and steps of decoding that read from it.
 
-On CUDA a step is captured once for each size of batch as a CUDA graph and then replayed: a step has a thousand kernels,
-which take longer to launch one by one than to run. All that changes from step to step stands in tensors that keep their
-addresses; a row that has ended goes on writing until its batch is made anew, at last to the scratch, and nobody reads
-it. Elsewhere a step is a plain forward over the rows that are at it.
+On CUDA a step is replayed as a CUDA graph (`_step_graphs.py`). All that changes from step to step stands in tensors
+that keep their addresses; a row that has ended goes on writing until its batch is made anew, at last to the scratch,
+and nobody reads it. Elsewhere a step is a plain forward over the rows that are at it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -31,15 +29,15 @@ from evalsuite.attention.pool import (
     at_indices,
 )
 from evalsuite.attention.pooled_plain import plain_decode, plain_prefill, plain_store
-from evalsuite.errors import ConfigError, first_line
+from evalsuite.errors import ConfigError
 from evalsuite.generation._schedule import DecodeRound, Floats, PrefillRound, Row, Schedule, Written
+from evalsuite.generation._step_graphs import StepGraphs
 from evalsuite.generation.sampling import choose, sampling_of, uniforms
 from evalsuite.loading.fusing import quiet_compilation
-from evalsuite.loading.memory import give_back
 from evalsuite.planning.packs import Branch, Ints, packs
 from evalsuite.runner import ModelRunner, is_out_of_memory
 from evalsuite.tree_forward import TreeForward
-from evalsuite.types import EncodedPrompt, Fallback
+from evalsuite.types import EncodedPrompt
 
 if TYPE_CHECKING:
     from evalsuite.attention.pooled_fused import DecodeWorkspace
@@ -51,7 +49,6 @@ STEPS_ON_CPU = 1
 SMALLEST_BATCH = 8
 PACK_STEP = 256
 """So that shapes stay few. What it gains or costs has not been measured."""
-_SIDE_STREAM = "stream of captures"
 FP8_CAPABILITY = (8, 9)
 """The first GPUs that convert 8-bit floats."""
 
@@ -98,13 +95,8 @@ class PooledForward(TreeForward):
         self.layer_shapes = self._probe()
         self.pool = KeyValuePool(0, (), device=runner.device)
         self._space: DecodeWorkspace | None = None
-        self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
-        """By places of the batch."""
-        self._graph_memory: Any = None
-        self._without_graph: set[int] = set()
-        """Sizes of batches for whose graphs there was no room."""
+        self._graphs = StepGraphs(runner, self._step)
         self._ahead = True
-        self._graphs_failed = False
 
     def tokens(self, round_: PrefillRound | DecodeRound) -> int:
         """Tokens that a forward of the round is computed as."""
@@ -131,7 +123,7 @@ class PooledForward(TreeForward):
     def start(self, pool: KeyValuePool) -> None:
         """Keep keys and values in `pool`, which is empty."""
         self.pool = pool
-        self._forget_graphs()  # which read another one
+        self._graphs.forget()  # which read another one
         if self._fused_kernel:
             self._workspace()  # not within a capture, whose memory is its own
 
@@ -269,7 +261,7 @@ class PooledForward(TreeForward):
                 rows, steps = len(round_.batch), round_.steps
                 self._step.zero_()
                 for _ in range(steps):
-                    self._one_step(self._size)
+                    self._graphs.run(self._size, self._step_forward)
                 self._runner.counters.padding_tokens += (self._size - rows) * steps
                 return self._written(self._out_ids[:steps, :rows], self._out_logprobs[:steps, :rows])
         except BaseException:
@@ -332,17 +324,6 @@ class PooledForward(TreeForward):
     def _draws_of(self, request: EncodedPrompt, count: int) -> np.ndarray[Any, Any]:
         return uniforms(self._seed, request.id, count)
 
-    def _one_step(self, size: int) -> None:
-        graph = self._graphs.get(size)
-        if graph is None:
-            self._step_forward(size)
-            return
-        graph.replay()
-        counters = self._runner.counters  # which the model's hook does not see
-        counters.forward_passes += 1
-        counters.tokens_computed += size
-        counters.logit_rows += size
-
     def _step_forward(self, size: int) -> None:
         """Feed each row of the batch the token that it wrote last. On CUDA the host looks at no tensor here."""
         tables = self._tables
@@ -376,7 +357,7 @@ class PooledForward(TreeForward):
             self._ahead = False  # there may be room when it is wanted; then the batch is halved if there is not
 
     def _wants_graph(self, size: int) -> bool:
-        return self._uses_graphs and size not in self._graphs and size not in self._without_graph
+        return self._uses_graphs and not self._graphs.settled(size)
 
     def _capture(self, size: int) -> None:
         """Keep a step for batches of `size` as a CUDA graph; where that fails, steps are launched kernel by kernel."""
@@ -384,71 +365,9 @@ class PooledForward(TreeForward):
         self._tables.item_counts.zero_()
         self._tables.cells.zero_()
         with self._runner.uncounted():
-            self._or_without_kernel(lambda: self._warm_up(size))
-            if not self._uses_graphs:  # the kernel was dropped
-                return
-            try:
-                self._graphs[size] = self._captured(size)
-            except RuntimeError as error:
-                if isinstance(error, torch._dynamo.exc.TorchDynamoException):
-                    raise
-                # What a failed capture gives back, others on its stream may read.
-                self._forget_graphs()
-                off = "off"
-                if is_out_of_memory(error):
-                    off = f"off for batches of {size}"
-                    self._without_graph.add(size)
-                else:
-                    self._graphs_failed = True
-                reason = first_line(error.__context__ or error)
-                self._runner.step_down(Fallback(what="cuda_graph", asked="on", got=off, reason=reason))
-        if size in self._without_graph:
-            give_back(str(self._runner.device))
-
-    def _forget_graphs(self) -> None:
-        self._graphs.clear()
-        self._graph_memory = None
-
-    def _captured(self, size: int) -> torch.cuda.CUDAGraph:
-        """A step, whose kernels were compiled and loaded, and whose workspace stands.
-
-        Not by `torch.cuda.graph`, which always waits for the device and gives back the memory that is not in use.
-        """
-        if torch.cuda.mem_get_info(self._runner.device)[0] < self.activation_bytes():
-            give_back(str(self._runner.device))  # what is cached is not given back within a capture
-        graph = torch.cuda.CUDAGraph()
-        memory = {} if self._graph_memory is None else {"pool": self._graph_memory}
-        self._step.zero_()
-        with self._beside():
-            # Other threads, such as a data loader's, may use CUDA meanwhile.
-            graph.capture_begin(**memory, capture_error_mode="thread_local")
-            try:
-                self._step_forward(size)
-            finally:
-                graph.capture_end()
-        self._graph_memory = self._graph_memory or graph.pool()
-        return graph
-
-    def _warm_up(self, size: int) -> None:
-        """Compile, tune, load and allocate what a capture may not."""
-        with self._beside():
-            for _ in range(2):
-                self._step.zero_()
-                self._step_forward(size)
-
-    @contextmanager
-    def _beside(self) -> Iterator[None]:
-        """On the runner's other stream, in turn with this one: none is captured on the one that is everybody's."""
-        kept = self._runner.kept
-        if _SIDE_STREAM not in kept:
-            kept[_SIDE_STREAM] = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side: torch.cuda.Stream = kept[_SIDE_STREAM]
-        side.wait_stream(torch.cuda.current_stream())
-        try:
-            with torch.cuda.stream(side):
-                yield
-        finally:  # what was launched before a failure still reads the tables
-            torch.cuda.current_stream().wait_stream(side)
+            self._or_without_kernel(lambda: self._graphs.warm_up(size, self._step_forward))
+            if self._uses_graphs:  # the kernel was not dropped
+                self._graphs.capture(size, self._step_forward, step_bytes=self.activation_bytes())
 
     def _size_for(self, rows: int) -> int:
         """Places of a batch: on CUDA powers of two, so that graphs stay few, or where results must not depend on the
@@ -459,7 +378,7 @@ class PooledForward(TreeForward):
 
     @property
     def _uses_graphs(self) -> bool:
-        return self._fused_kernel and not self._graphs_failed
+        return self._fused_kernel and not self._graphs.failed
 
     # ---- attention
 

@@ -15,7 +15,7 @@ import torch
 from evalsuite.attention.pooled_plain import plain_decode, plain_prefill, plain_store
 from evalsuite.config import REFERENCE_STRATEGY, ExecutionOptions
 from evalsuite.engines.transformers import TransformersEngine
-from evalsuite.generation import _pooled
+from evalsuite.generation import _pooled, _step_graphs
 from evalsuite.planning.spans import parting_spans
 from evalsuite.types import EncodedPrompt, Generation
 from tests.generation.test_strategies import generate, same
@@ -90,12 +90,12 @@ def happened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Happened]:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2**40, 2**40))
     monkeypatch.setattr(_pooled, "STEPS_ON_CPU", 4)
 
-    forward = _pooled.PooledForward
-    captured, begin, warm_up, decode = forward._captured, forward.__init__, forward._warm_up, forward.decode
+    forward, graphs = _pooled.PooledForward, _step_graphs.StepGraphs
+    captured, begin, warm_up, decode = graphs._captured, forward.__init__, graphs.warm_up, forward.decode
 
-    def with_step(self: Any, size: int) -> Any:
-        graph: Any = captured(self, size)
-        graph.step = lambda: self._step_forward(size)
+    def with_step(self: Any, size: int, step: Any, step_bytes: int) -> Any:
+        graph: Any = captured(self, size, step, step_bytes)
+        graph.step = lambda: step(size)
         return graph
 
     def with_kernels(self: Any, runner: Any, **given: int) -> None:
@@ -103,17 +103,17 @@ def happened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Happened]:
         self._fused_kernel = True
         self._tables = self._new_tables()
 
-    def noted_warm_up(self: Any, size: int) -> None:
+    def noted_warm_up(self: Any, size: int, step: Any) -> None:
         seen.note(f"warm-up {size}")
-        warm_up(self, size)
+        warm_up(self, size, step)
 
     def noted_decode(self: Any, round_: Any, schedule: Any) -> Any:
         seen.note("steps")
         return decode(self, round_, schedule)
 
-    monkeypatch.setattr(forward, "_captured", with_step)
+    monkeypatch.setattr(graphs, "_captured", with_step)
     monkeypatch.setattr(forward, "__init__", with_kernels)
-    monkeypatch.setattr(forward, "_warm_up", noted_warm_up)
+    monkeypatch.setattr(graphs, "warm_up", noted_warm_up)
     monkeypatch.setattr(forward, "decode", noted_decode)
     yield seen
 
@@ -174,16 +174,16 @@ def test_a_capture_that_fails_leaves_no_graph_that_read_what_it_gave_back(happen
     batch = [*some(6, new_tokens=3), *some(12, length=9, new_tokens=9)[6:]]
     happened.fails["warm-up 12"] = torch.OutOfMemoryError("CUDA out of memory")  # so that none is captured ahead
     with TransformersEngine(tiny_loaded("qwen3"), ExecutionOptions()) as engine:
-        real, sizes = _pooled.PooledForward._captured, []
+        real, sizes = _step_graphs.StepGraphs._captured, []
 
-        def second_fails(self: Any, size: int) -> Any:
+        def second_fails(self: Any, size: int, *given: Any) -> Any:
             sizes.append((size, len(self._graphs)))
             if len(sizes) == 2:
                 raise RuntimeError("an operation is not permitted")
-            return real(self, size)
+            return real(self, size, *given)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_pooled.PooledForward, "_captured", second_fails)
+            patch.setattr(_step_graphs.StepGraphs, "_captured", second_fails)
             same(answers(engine, batch), references(batch))
         assert [(f.what, f.got) for f in engine.fallbacks] == [("cuda_graph", "off")]
     assert sizes == [(12, 0), (6, 1)]
