@@ -37,12 +37,9 @@ class LastLayer:
 
     Args:
         configs: `attention_configs(model)`.
-        on_failure: called with the reason where keys and values alone cannot be compiled, which no sound layer does;
-            from then on the layer is computed in full.
     """
 
-    def __init__(self, model: Any, configs: Sequence[Any], on_failure: Callable[[str], object]) -> None:
-        self._on_failure = on_failure
+    def __init__(self, model: Any, configs: Sequence[Any]) -> None:
         self._count = model.config.get_text_config().num_hidden_layers
         self._configs = configs
         named = decoder_layers(model)
@@ -54,11 +51,16 @@ class LastLayer:
         self._norms = [module for module in outside if "norm" in type(module).__name__.lower()]
 
     @contextmanager
-    def only_at(self, sites: torch.Tensor, tokens: int, run: Pass) -> Iterator[None]:
+    def only_at(
+        self, sites: torch.Tensor, tokens: int, run: Pass, *, on_failure: Callable[[str], object]
+    ) -> Iterator[None]:
         """Within `attention_from(model, configs, run)`, for one forward of [1, tokens] that is read at `sites` alone.
 
         Args:
             sites: [sites], int64 on the device, in any order, some perhaps several times.
+            on_failure: called with the reason where keys and values alone cannot be compiled, which no sound layer
+                does; from then on the layer is computed in full. Handed over call by call: what it belongs to would
+                otherwise be held in a cycle, with all its memory.
         """
         if not self._layers or len(sites) > MOST_ROWS * tokens:
             yield
@@ -81,7 +83,7 @@ class LastLayer:
                 hook.remove()
         if forward.failure is not None:
             self._layers = []
-            self._on_failure(forward.failure)
+            on_failure(forward.failure)
         if forward.last is not None:
             self._layers = [forward.last]
 

@@ -49,7 +49,7 @@ class TreeForward:
         if self._deterministic and has_experts(runner.model.config):
             raise NotDeterministic("the model has experts, whose batches depend on which tokens come to them")
         self._configs = attention_configs(runner.model)
-        self._last_layer = LastLayer(runner.model, self._configs, self._last_layer_in_full)
+        self._last_layer = LastLayer(runner.model, self._configs)
         self._fused_kernel = self._cuda
         # Under --compile the layers are compiled already.
         self._fused_layers = self._cuda and runner.loaded.report.got["torch_compile"] != "on"
@@ -96,7 +96,8 @@ class TreeForward:
     ) -> torch.Tensor:
         """Logits at `sites` of one sequence of tokens, [sites, vocab], where `run` attends. All tensors are flat. The
         last layer is computed for the sites alone but for its keys and values."""
-        with self._last_layer.only_at(sites, len(token_ids), run):
+        in_full = self._last_layer_in_full
+        with self._last_layer.only_at(sites, len(token_ids), run, on_failure=in_full):
             return self._runner.logits_at(token_ids[None], torch.zeros_like(sites), sites, position_ids=positions[None])
 
     def _or_without_kernel(self, run: Callable[[], Result]) -> Result:

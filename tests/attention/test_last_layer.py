@@ -165,7 +165,7 @@ def logits(
         ModelRunner(wrap(model), ExecutionOptions()) as runner,
         torch.inference_mode(),
         tree_pass(model, configs, pack, segment_attention(pack, runner.device)) as run,
-        LastLayer(model, configs, on_failure).only_at(at, tokens, run),
+        LastLayer(model, configs).only_at(at, tokens, run, on_failure=on_failure),
     ):
         positions = torch.arange(tokens)[None]
         return runner.logits_at(positions + 2, torch.zeros_like(at), at, position_ids=positions)

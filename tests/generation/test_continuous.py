@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -230,3 +232,23 @@ def test_answers_of_one_token_are_handed_out_before_a_failure(monkeypatch: pytes
         for outcome in engine.generate(batch, "continuous"):
             got.append(outcome.id)
     assert sorted(got) == ["0", "1", "2", "3", "4"]
+
+
+def test_a_call_leaves_nothing_of_its_pool_behind_for_the_collector_of_cycles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next pool is sized by the memory that is free then."""
+    pools = []
+    real = _pooled.PooledForward.start
+
+    def noted(self: Any, pool: KeyValuePool) -> None:
+        pools.append(weakref.ref(pool))
+        real(self, pool)
+
+    monkeypatch.setattr(_pooled.PooledForward, "start", noted)
+    asked = [EncodedPrompt(id=str(i), prompt_ids=(2, 3 + i), max_new_tokens=4) for i in range(3)]
+    gc.collect()
+    gc.disable()
+    try:
+        generate("qwen3", "continuous", asked)
+        assert [pool() for pool in pools] == [None]
+    finally:
+        gc.enable()
