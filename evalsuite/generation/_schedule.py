@@ -30,6 +30,9 @@ _NOBODY = np.empty(0, dtype=np.int64)
 DEAD_SHARE = 8
 """A batch that is kept while rows finish is made anew when more than one in so many has."""
 
+READ_AGAIN = 1 / 50
+"""Of the prompts' tokens so many may be read twice for the sake of an order; more would cost more than it gains."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Row:
@@ -140,14 +143,15 @@ class Limits:
 class _Plan:
     """Packs of the prompts that are still to be read, one pack looked ahead."""
 
-    numbers: list[int]
-    """Of the requests that were planned."""
-    source: Iterator[Pack]
+    source: Iterator[tuple[Pack, list[int]]]
+    """Each with the numbers of the requests that its placements count."""
+    numbers: list[int] = field(default_factory=list)
+    """Of the requests that were planned with the pack ahead."""
     ahead: Pack | None = field(default=None)
 
     def peek(self) -> Pack | None:
         if self.ahead is None:
-            self.ahead = next(self.source, None)
+            self.ahead, self.numbers = next(self.source, (None, []))
         return self.ahead
 
 
@@ -343,9 +347,11 @@ class Schedule:
         longest = max((len(request.prompt_ids) for request in waiting), default=0)
         most_new = max((request.max_new_tokens for request in waiting), default=1)
         self.pack_budget = budget = token_budget
+        all_at_once = len(waiting) <= self._limits.rows
         # Where not all prompts are at it at once, packs of few let the others go on beside them.
-        most = self._limits.rows if len(waiting) <= self._limits.rows else max(1, self._limits.rows // 4)
+        most = self._limits.rows if all_at_once else max(1, self._limits.rows // 4)
         if self.slots.used or _tokens_of(waiting) > self.slots.free:
+            all_at_once = False
             # The prompt that a pack goes on from, a pack, and what its rows write have to fit into an empty pool.
             room = self._limits.slots - 1 - longest
             if room < 2 * most_new:
@@ -357,13 +363,41 @@ class Schedule:
             self.pack_budget = budget = max(1, min(budget, room // 2))
             most = max(1, min(most, room // 2 // max(most_new - 1, 1)))
         numbers = list(self._waiting)
-        branches = []
+        groups = [numbers] if all_at_once else self._longest_answers_first(numbers)
+        self._plan = _Plan(self._packs(groups, token_budget=budget, max_branches=most))
+
+    def _longest_answers_first(self, numbers: list[int]) -> list[list[int]]:
+        """Requests that are planned together: within each group answers have at most twice as many tokens as others.
+
+        How long an answer gets is not known before, but how long it may get is. If those that may get longest came
+        last, they would be left over in the end, and a step of few rows takes almost as long as one of many. Requests
+        of one task mostly have one bound, and are one group. What groups share is read in each, so where that is much
+        they stay together.
+        """
+        by_length: dict[int, list[int]] = {}
         for number in numbers:
-            prompt = self.requests[number].prompt_ids
-            branches.append(Branch(tokens=prompt, reads=(len(prompt) - 1,)))
-        self._plan = _Plan(
-            numbers, packs(branches, token_budget=budget, max_sites=self._limits.max_sites, max_branches=most)
-        )
+            by_length.setdefault(self.requests[number].max_new_tokens.bit_length(), []).append(number)
+        groups = [by_length[length] for length in sorted(by_length, reverse=True)]
+        if len(groups) > 1:
+            together, *apart = (
+                tree_size(self.requests[number].prompt_ids for number in group).distinct_tokens
+                for group in (numbers, *groups)
+            )
+            if sum(apart) > together * (1 + READ_AGAIN):
+                return [numbers]
+        return groups
+
+    def _packs(
+        self, groups: Sequence[list[int]], *, token_budget: int, max_branches: int
+    ) -> Iterator[tuple[Pack, list[int]]]:
+        for numbers in groups:
+            prompts = [self.requests[number].prompt_ids for number in numbers]
+            branches = [Branch(tokens=prompt, reads=(len(prompt) - 1,)) for prompt in prompts]
+            planned = packs(
+                branches, token_budget=token_budget, max_sites=self._limits.max_sites, max_branches=max_branches
+            )
+            for pack in planned:
+                yield pack, numbers
 
     def _fits(self, pack: Pack) -> bool:
         requests = [self.requests[self._plan.numbers[placement.branch]] for placement in pack.placements]

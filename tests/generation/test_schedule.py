@@ -205,6 +205,37 @@ def test_a_batch_is_kept_while_few_of_it_have_ended_and_what_they_write_is_waste
     assert plan.wasted == 11 - 1  # one row of 17 goes on to the others' end
 
 
+def test_answers_that_may_get_long_are_begun_first_so_that_none_of_them_is_left_over() -> None:
+    # In the tree's order the long ones, whose prompts sort last, would come when all others have ended.
+    batch = [
+        EncodedPrompt(id=str(i), prompt_ids=(2 + i // 12, i), max_new_tokens=40 if i >= 12 else 4) for i in range(16)
+    ]
+    plan = Schedule(
+        batch,
+        Limits(rows=8, slots=2_000, token_budget=64, max_sites=None, steps=1),
+        eos_ids=frozenset(),
+        watcher=StopWatcher(TOKENIZER),
+    )
+    machine = Machine(plan)
+    finished = played(machine)
+    assert [len(finished[i].token_ids) for i in range(16)] == [4] * 12 + [40] * 4
+    # Each row's first token comes from its prompt: the four long ones take 39 steps, and within these the twelve short
+    # ones, four at a time, are done.
+    assert machine.steps == 39
+
+
+def test_prompts_that_share_much_stay_together_however_long_their_answers_may_get() -> None:
+    passages = [tuple(range(10 * i, 10 * i + 10)) for i in range(8)]
+    batch = [
+        EncodedPrompt(id=f"{i} {most}", prompt_ids=(*passage, 100 + most), max_new_tokens=most)
+        for i, passage in enumerate(passages)
+        for most in (4, 40)
+    ]
+    machine = Machine(schedule(batch, rows=4))
+    played(machine)
+    assert machine.computed == tree_size(request.prompt_ids for request in batch).distinct_tokens
+
+
 def test_a_request_that_cannot_fit_is_named_by_its_size() -> None:
     batch = [EncodedPrompt(id="a", prompt_ids=(2,) * 30, max_new_tokens=8)]
     with pytest.raises(RequestError, match="of 20 tokens fit into the memory, and the longest request has 30 with 8"):
