@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=COUNT_OF_SHOTS, help="questions while shots grow")
     parser.add_argument("--out", required=True)
     given = parser.parse_args(arguments)
-    record = _measure(given)
-    Path(given.out).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    record: dict[str, Any] = {"results": []}
+    for record in _measure(given):
+        Path(given.out).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print("\n".join(aligned(rows(record["results"]))))
 
 
@@ -62,14 +63,15 @@ def synthetic(count: int, *, shots: int, vocabulary: int, seed: int = 0) -> list
     ]
 
 
-def _measure(given: argparse.Namespace) -> dict[str, Any]:
+def _measure(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The record so far, after each result: what was measured outlives what goes wrong later."""
     from evalsuite.engines.transformers import TransformersEngine
     from evalsuite.loading import load
 
     loaded = load(InferenceConfig(model=given.model, dtype=given.dtype, device=given.device))
     vocabulary = loaded.model.config.get_text_config().vocab_size
     sizes = [(count, SHOTS_OF_COUNTS) for count in given.counts] + [(given.count, shots) for shots in given.shots]
-    results = []
+    results: list[dict[str, Any]] = []
     with TransformersEngine(loaded, ExecutionOptions()) as engine:
         for count, shots in sizes:
             result = score_by(engine, "packed", synthetic(count, shots=shots, vocabulary=vocabulary))
@@ -84,7 +86,7 @@ def _measure(given: argparse.Namespace) -> dict[str, Any]:
                     "distinct_tokens": counters["distinct_tokens"],
                 }
             )
-    return {"model": given.model, "versions": environment(), "results": results}
+            yield {"model": given.model, "dtype": given.dtype, "versions": environment(), "results": results}
 
 
 def rows(results: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:

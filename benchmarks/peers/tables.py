@@ -1,4 +1,4 @@
-"""README's tables of peers, and of attentions by length, from the committed records.
+"""README's tables of peers, of attentions by length, of growth and of labels, from the committed records.
 
 python -m benchmarks.peers.tables            print them
 python -m benchmarks.peers.tables --write    and put them into README.md
@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.attention_record import attention_rows, missing
+from benchmarks.labels_record import label_rows
 from benchmarks.marked import placed
-from benchmarks.peers import generation
+from benchmarks.peers import generation, growth
 from benchmarks.peers.__main__ import rows as scoring_rows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,6 +97,18 @@ def attention_table(record: Mapping[str, Any]) -> str:
         *(f"\n{line}" for line in missing(record)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def growth_table(record: Mapping[str, Any]) -> str:
+    """A question's time, as the number of questions and of shots grows."""
+    setting = _setting(record["versions"], record["model"], record["dtype"])
+    return "\n".join([f"{setting}, by `packed`.", "", *_markdown(growth.rows(record["results"]))]) + "\n"
+
+
+def labels_table(record: Mapping[str, Any]) -> str:
+    """Labels beside the unbatched reference's, as `benchmarks.labels_record` trimmed runs."""
+    setting = _setting(record["versions"], record["model"], record["dtype"])
+    return "\n".join([f"{setting}. Margins and noise in nats.", "", *_markdown(label_rows(record))]) + "\n"
 
 
 def _measured_on(record: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import attention_record
+from benchmarks import attention_record, labels_record
 from benchmarks.marked import NoPlace, placed
 from benchmarks.peers import tables
 
@@ -131,3 +131,26 @@ def test_a_text_without_the_place_is_refused(text: str) -> None:
 def test_a_table_goes_between_its_markers_and_nowhere_else() -> None:
     begin, end = "<!-- x: begin -->", "<!-- x: end -->"
     assert placed(f"a\n{begin}\nold\n{end}\nb", "x", "new\n") == f"a\n{begin}\n\nnew\n\n{end}\nb"
+
+
+def test_labels_are_told_apart_by_whether_noise_explains_them() -> None:
+    flips = [{"id": "a", "margin": 0.02, "excused": True}, {"id": "b", "margin": 0.5, "excused": False}]
+    verdict = {"compared": 1_000, "flips": flips, "noise": 0.125, "reference_flips": 7}
+    case = {"task": "mmlu", "strategy": "packed", "prompting": {"shots": 5}, "verdict": verdict, "fallbacks": []}
+    run = {
+        "provenance": {
+            "options": {"config": {"model": "nano", "dtype": "bfloat16"}},
+            "versions": {"device": "cpu", "torch": "2", "transformers": "5"},
+            "directory": "/home",
+        },
+        "cases": {"test_mmlu[packed]": case | {"results": "elsewhere"}},
+    }
+    record = labels_record.trim([run])
+    assert "elsewhere" not in str(record) and "/home" not in str(record)
+    lines = tables.labels_table(record).splitlines()
+    assert lines[-1] == "| mmlu | 5 | packed | 1,000 | 998 | 1 | 0.020 | 0.125 | 1 | 7 |"
+    other = {**run["provenance"], "versions": {"device": "cpu", "torch": "3", "transformers": "5"}}
+    with pytest.raises(ValueError, match="one model by one set of versions"):
+        labels_record.trim([run, {**run, "provenance": other}])
+    with pytest.raises(ValueError, match="a verdict on every case"):
+        labels_record.trim([{**run, "cases": {"test_mmlu[packed]": case | {"verdict": None}}}])
