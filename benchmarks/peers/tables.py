@@ -43,11 +43,15 @@ def with_tables(text: str, tables: Mapping[str, str]) -> str:
 
 
 def tables_of(marker: str) -> str:
-    """Of every record `MARKER-*.json`, in the order of their names, those of a CPU after the others."""
+    """Of every record `MARKER-*.json`: those with most results first, and those of a CPU after the others."""
     files = sorted(RECORDS.glob(f"{marker}-*.json"))
     records = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    records.sort(key=lambda record: record["versions"]["device"] == "cpu")
+    records.sort(key=lambda record: (record["versions"]["device"] == "cpu", -_results(record)))
     return "\n".join([TABLES[marker](record) for record in records])
+
+
+def _results(record: Mapping[str, Any]) -> int:
+    return len(record["results"] if "results" in record else record["cases"])
 
 
 def generation_table(record: Mapping[str, Any]) -> str:
@@ -139,6 +143,8 @@ TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "generation": generation_table,
     "scoring": scoring_table,
     "attention": attention_table,
+    "growth": growth_table,
+    "labels": labels_table,
 }
 """A table's marker in README.md (`benchmarks.marked`), which its records' names begin with -> what makes it."""
 
