@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+_BEGIN = re.compile(r"<!-- (\S+): begin -->")
+
 
 class NoPlace(Exception):
     """The text has no place for the table."""
@@ -18,3 +22,8 @@ def placed(text: str, name: str, table: str) -> str:
         raise NoPlace(f"expected one {begin} and, after it, one {end}")
     before, rest = text.split(begin)
     return f"{before}{begin}\n\n{table}\n{end}{rest.split(end)[1]}"
+
+
+def names(text: str) -> list[str]:
+    """The names for whose tables `text` has a place."""
+    return _BEGIN.findall(text)

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from evalsuite.loading import LoadedModel
 
 FEW = 16
+WARM_UP = 64
+"""Prompts of a library that batches by itself. All of them would take as long again as what is timed."""
 CONTINUOUS = "continuous"
 
 Answers = dict[str, tuple[int, ...]]
@@ -269,6 +271,8 @@ def _by_library(
     if library.name in BATCHED:
         rows = library.batch or 1
         prompts, warm_up = prompts[: max(given.library_prompts, rows)], warm_up[:rows]
+    else:
+        warm_up = warm_up[:WARM_UP]
     run = try_library(loaded, library, warm_up, prompts)
     if isinstance(run, str):
         return {"peer": str(library), "workload": str(workload), "prompts": len(prompts), "failed": run}

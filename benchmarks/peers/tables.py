@@ -1,7 +1,9 @@
-"""README's tables of peers, of attentions by length, of growth and of labels, from the committed records.
+"""Tables of the committed records: of peers, of attentions by length, of growth and of labels.
 
 python -m benchmarks.peers.tables            print them
-python -m benchmarks.peers.tables --write    and put them into README.md
+python -m benchmarks.peers.tables --write    and put them into README.md and benchmarks/records/README.md
+
+A record's table stands where a document has markers of its name (`benchmarks.marked`).
 """
 
 from __future__ import annotations
@@ -14,44 +16,43 @@ from typing import Any
 
 from benchmarks.attention_record import attention_rows, missing
 from benchmarks.labels_record import label_rows
-from benchmarks.marked import placed
+from benchmarks.marked import names, placed
 from benchmarks.peers import generation, growth
 from benchmarks.peers.__main__ import rows as scoring_rows
 
 ROOT = Path(__file__).resolve().parents[2]
-README = ROOT / "README.md"
 RECORDS = ROOT / "benchmarks" / "records"
+DOCUMENTS = (ROOT / "README.md", RECORDS / "README.md")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.peers.tables", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("--write", action="store_true", help="put them into README.md")
+    parser.add_argument("--write", action="store_true", help="put them into the documents")
     given = parser.parse_args(arguments)
-    tables = {marker: tables_of(marker) for marker in TABLES}
+    tables = all_tables()
     if given.write:
-        README.write_text(with_tables(README.read_text(encoding="utf-8"), tables), encoding="utf-8")
+        for document in DOCUMENTS:
+            document.write_text(with_tables(document.read_text(encoding="utf-8"), tables), encoding="utf-8")
     print("\n".join(tables.values()), end="")
 
 
+def all_tables() -> dict[str, str]:
+    """A record's name, without `.json`, to its table, for all records that have one."""
+    return {
+        file.stem: make(json.loads(file.read_text(encoding="utf-8")))
+        for kind, make in KINDS.items()
+        for file in sorted(RECORDS.glob(f"{kind}-*.json"))
+    }
+
+
 def with_tables(text: str, tables: Mapping[str, str]) -> str:
-    """`text` with each table between the markers of its name."""
-    for marker, table in tables.items():
-        text = placed(text, marker, table)
+    """`text` with each table between the markers of its name, where it has such."""
+    for name in names(text):
+        if name in tables:
+            text = placed(text, name, tables[name])
     return text
-
-
-def tables_of(marker: str) -> str:
-    """Of every record `MARKER-*.json`: those with most results first, and those of a CPU after the others."""
-    files = sorted(RECORDS.glob(f"{marker}-*.json"))
-    records = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    records.sort(key=lambda record: (record["versions"]["device"] == "cpu", -_results(record)))
-    return "\n".join([TABLES[marker](record) for record in records])
-
-
-def _results(record: Mapping[str, Any]) -> int:
-    return len(record["results"] if "results" in record else record["cases"])
 
 
 def generation_table(record: Mapping[str, Any]) -> str:
@@ -139,14 +140,14 @@ def _gib(size: int | None) -> str:
     return "-" if size is None else f"{size / 2**30:.1f}"
 
 
-TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+KINDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "generation": generation_table,
     "scoring": scoring_table,
     "attention": attention_table,
     "growth": growth_table,
     "labels": labels_table,
 }
-"""A table's marker in README.md (`benchmarks.marked`), which its records' names begin with -> what makes it."""
+"""What the names of records begin with -> what makes their tables."""
 
 
 if __name__ == "__main__":

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks import attention_record, labels_record
-from benchmarks.marked import NoPlace, placed
+from benchmarks.claims.table import MARKER as CLAIMS
+from benchmarks.marked import NoPlace, names, placed
 from benchmarks.peers import tables
 
 
-@pytest.mark.parametrize("marker", tables.TABLES)
-def test_the_readme_s_tables_are_those_that_the_committed_records_make(marker: str) -> None:
-    text, table = tables.README.read_text(encoding="utf-8"), tables.tables_of(marker)
-    assert table, f"no record benchmarks/records/{marker}-*.json"
-    assert text == placed(text, marker, table), "run: python -m benchmarks.peers.tables --write"
+@pytest.mark.parametrize("document", tables.DOCUMENTS, ids=lambda path: path.parent.name)
+def test_a_document_s_tables_are_those_that_the_committed_records_make(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    assert text == tables.with_tables(text, tables.all_tables()), "run: python -m benchmarks.peers.tables --write"
+
+
+def test_every_table_has_a_place_and_every_place_a_table() -> None:
+    places = [name for document in tables.DOCUMENTS for name in names(document.read_text(encoding="utf-8"))]
+    assert sorted(places) == sorted([*tables.all_tables(), CLAIMS])
 
 
 def test_every_record_is_of_a_table_or_explained() -> None:
