@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from evalsuite.attention.interface import Kept
+from evalsuite.attention.interface import Kept, ScoreRule
 from evalsuite.planning.packs import Pack
 
 
@@ -31,10 +31,7 @@ class SegmentAttention:
         key: torch.Tensor,
         value: torch.Tensor,
         kept: Kept | None,
-        *,
-        scale: float,
-        softcap: float | None,
-        window: int | None,
+        rule: ScoreRule,
     ) -> torch.Tensor:
         heads, tokens, _ = query.shape
         all_keys, all_values = key, value
@@ -47,21 +44,10 @@ class SegmentAttention:
                 keys, values = all_keys[:, branch], all_values[:, branch]
             else:
                 keys, values = key[:, start:end], value[:, start:end]
-            out[start:end] = self.over_branch(
-                query[:, start:end], keys, values, scale=scale, softcap=softcap, window=window
-            )
+            out[start:end] = self.over_branch(query[:, start:end], keys, values, rule)
         return out
 
-    def over_branch(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        *,
-        scale: float,
-        softcap: float | None,
-        window: int | None,
-    ) -> torch.Tensor:
+    def over_branch(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rule: ScoreRule) -> torch.Tensor:
         """The last positions of a branch, query [heads, own, dim], over all of it, key [kv heads, branch, dim]: [own,
         heads, value dim]."""
         group = query.shape[0] // key.shape[0]
@@ -69,11 +55,11 @@ class SegmentAttention:
             key, value = key.repeat_interleave(group, 0), value.repeat_interleave(group, 0)
         query, key, value = query[None], key[None], value[None]
         own, branch = query.shape[2], key.shape[2]
-        if softcap is None and own == branch and (window is None or window >= branch):
+        if rule.softcap is None and own == branch and (rule.window is None or rule.window >= branch):
             # Plain causality: kernels know that case.
-            out = scaled_dot_product_attention(query, key, value, is_causal=own > 1, scale=scale)
+            out = scaled_dot_product_attention(query, key, value, is_causal=own > 1, scale=rule.scale)
         else:
-            out = masked(query, key, value, self._seen(own, branch, window, query.device), scale=scale, softcap=softcap)
+            out = masked(query, key, value, self._seen(own, branch, rule.window, query.device), rule)
         return out[0].transpose(0, 1)
 
     def _seen(self, own: int, branch: int, window: int | None, device: torch.device) -> torch.Tensor:
@@ -92,17 +78,15 @@ def masked(
     key: torch.Tensor,
     value: torch.Tensor,
     seen: torch.Tensor | None,
-    *,
-    scale: float,
-    softcap: float | None,
+    rule: ScoreRule,
 ) -> torch.Tensor:
     """query [..., queries, dim] over the keys [..., keys, dim] that each has `seen`: [..., queries, keys] or fewer
-    numbers that spread to it; None where all are."""
-    if softcap is None:
-        return scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=scale)
+    numbers that spread to it; None where all are. The rule's window is in `seen` already."""
+    if rule.softcap is None:
+        return scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=rule.scale)
     # No kernel of torch takes a soft cap.
-    scores = query.float() @ key.float().transpose(-1, -2) * scale
-    scores = softcap * torch.tanh(scores / softcap)
+    scores = query.float() @ key.float().transpose(-1, -2) * rule.scale
+    scores = rule.softcap * torch.tanh(scores / rule.softcap)
     if seen is not None:
         scores = scores.masked_fill(~seen, float("-inf"))
     return (scores.softmax(-1) @ value.float()).to(value.dtype)

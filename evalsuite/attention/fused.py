@@ -20,7 +20,7 @@ import torch
 import triton
 import triton.language as tl
 
-from evalsuite.attention.interface import Kept, NoTreeAttention
+from evalsuite.attention.interface import Kept, NoTreeAttention, ScoreRule
 from evalsuite.attention.pool import PoolPack
 from evalsuite.planning.packs import Pack
 
@@ -66,10 +66,7 @@ class FusedAttention:
         key: torch.Tensor,
         value: torch.Tensor,
         kept: Kept | None,
-        *,
-        scale: float,
-        softcap: float | None,
-        window: int | None,
+        rule: ScoreRule,
     ) -> torch.Tensor:
         heads, tokens, _ = query.shape
         value_dim = value.shape[-1]
@@ -81,9 +78,7 @@ class FusedAttention:
         out[self.pack.used :].zero_()  # the padding: nobody reads it, but no NaN may stand there
         tiles = self.tiles.for_group(heads // key.shape[0])
         carried = 0 if kept is None else kept_key.shape[1]
-        launch(
-            query, key, value, kept_key, kept_value, out, tiles, self.path, Pooled(), carried, scale, softcap, window
-        )
+        launch(query, key, value, kept_key, kept_value, out, tiles, self.path, Pooled(), carried, rule)
         return out
 
 
@@ -109,9 +104,7 @@ def launch(
     path: torch.Tensor,
     pooled: Pooled,
     carried: int,
-    scale: float,
-    softcap: float | None,
-    window: int | None,
+    rule: ScoreRule,
 ) -> None:
     """Run the kernel: query [heads, tokens, dim], key and value [kv heads, tokens or slots, dim], out [tokens, heads,
     dim], all with numbers of `dim` side by side."""
@@ -138,10 +131,7 @@ def launch(
         *kept_value.stride()[:2],
         *out.stride()[:2],
         carried,
-        scale,
-        _LOG2E if softcap else scale * _LOG2E,
-        softcap or None,
-        window or None,
+        *kernel_arguments(rule),
         KV_HEADS=key.shape[0],
         DIM=dim,
         VALUE_DIM=value_dim,
@@ -158,6 +148,12 @@ def launch(
         num_stages=TREE.stages,
         maxnreg=TREE.most_registers(query.dtype, max(dim, value_dim)),
     )
+
+
+def kernel_arguments(rule: ScoreRule) -> tuple[float, float, float | None, int | None]:
+    """scale, factor, softcap and window as kernels take them: weights are powers of 2 of `factor` times the scores,
+    which have the scale in them only where a soft cap comes between. What is None is compiled without."""
+    return rule.scale, _LOG2E if rule.softcap else rule.scale * _LOG2E, rule.softcap, rule.window
 
 
 def _rows(group: int) -> int:

@@ -34,6 +34,18 @@ Kept = tuple[torch.Tensor, torch.Tensor]
 """Keys and values of one layer that an earlier pack handed on: each [kv heads, carried, dim], contiguous."""
 
 
+@dataclass(frozen=True, slots=True)
+class ScoreRule:
+    """How a layer makes scores of queries and keys, and which keys a query sees."""
+
+    scale: float
+    """Factor of the scores."""
+    softcap: float | None = None
+    """Scores become softcap * tanh(scores / softcap)."""
+    window: int | None = None
+    """A query sees the keys less than this many positions before it, itself included."""
+
+
 class Attend(Protocol):
     """Attention over one pack."""
 
@@ -43,18 +55,12 @@ class Attend(Protocol):
         key: torch.Tensor,
         value: torch.Tensor,
         kept: Kept | None,
-        *,
-        scale: float,
-        softcap: float | None,
-        window: int | None,
+        rule: ScoreRule,
     ) -> torch.Tensor:
         """query [heads, tokens, dim], key and value [kv heads, tokens, dim], views in any layout; [tokens, heads, dim].
 
         Args:
             kept: what stands before the pack's first token; None where nothing does.
-            scale: factor of the scores.
-            softcap: scores become softcap * tanh(scores / softcap).
-            window: a query sees the keys less than this many positions before it, itself included.
         """
         ...
 
@@ -75,29 +81,24 @@ class TreePass:
     layers: int = 0
     windows: int = 0
 
-    def run_layer(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, softcap: float, window: int
-    ) -> torch.Tensor:
+    def run_layer(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rule: ScoreRule) -> torch.Tensor:
         kept = self.kept[self.layers] if self.kept else None
         self.layers += 1
-        self.windows += window > 0
+        self.windows += rule.window is not None
         if len(self.carry) or self.carried_again:
             keys, values = key[:, self.carry], value[:, self.carry]
             if kept is not None:
                 keys = torch.cat([kept[0][:, : self.carried_again], keys], 1)
                 values = torch.cat([kept[1][:, : self.carried_again], values], 1)
             self.handed_on.append((keys.contiguous(), values.contiguous()))
-        return self.attend(query, key, value, kept, scale=scale, softcap=softcap or None, window=window or None)
+        return self.attend(query, key, value, kept, rule)
 
 
 class LayerAttention(Protocol):
     """What stands in for a layer's attention."""
 
-    def run_layer(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, softcap: float, window: int
-    ) -> torch.Tensor:
-        """query [heads, tokens, dim], key and value [kv heads, tokens, dim] to [tokens, heads, dim]; `softcap` and
-        `window` are 0 where there is none."""
+    def run_layer(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rule: ScoreRule) -> torch.Tensor:
+        """query [heads, tokens, dim], key and value [kv heads, tokens, dim] to [tokens, heads, dim]."""
         ...
 
 
@@ -124,13 +125,11 @@ class RowsOfLayer:
     """[kv heads, tokens, dim]: of all tokens."""
     value: torch.Tensor
 
-    def run_layer(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, softcap: float, window: int
-    ) -> torch.Tensor:
+    def run_layer(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rule: ScoreRule) -> torch.Tensor:
         """query [heads, rows, dim] to [rows, heads, dim]. `key` and `value` are of the rows, and among all tokens'."""
         heads, _, dim = query.shape
         queries = query.new_zeros(heads, self.key.shape[1], dim).index_copy_(1, self.rows, query)
-        return self.run.run_layer(queries, self.key, self.value, scale, softcap, window)[self.rows]
+        return self.run.run_layer(queries, self.key, self.value, rule)[self.rows]
 
 
 _current: ContextVar[LayerAttention | None] = ContextVar("pass", default=None)
@@ -275,7 +274,7 @@ def _attend(
     run = _current.get()
     if run is None:
         raise NoTreeAttention("a forward outside a pack")
-    return run.run_layer(query[0], key[0], value[0], scale, softcap, window)[None]
+    return run.run_layer(query[0], key[0], value[0], ScoreRule(scale, softcap or None, window or None))[None]
 
 
 # One opaque call in a compiled graph: which pack it is for is not the graph's business, so one graph serves all packs.

@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from evalsuite.attention.interface import ScoreRule
 from evalsuite.planning.packs import Ints, Pack
 
 SCRATCH = 0
@@ -57,18 +58,12 @@ class PoolAttend(Protocol):
         query: torch.Tensor,
         layer: PoolLayer,
         fresh: KeysAndValues,
-        *,
-        scale: float,
-        softcap: float | None,
-        window: int | None,
+        rule: ScoreRule,
     ) -> torch.Tensor:
         """query [heads, tokens, dim], a view in any layout; returns [tokens, heads, value dim] in its dtype.
 
         Args:
             fresh: of the same tokens, as they came; the layer has them, too.
-            scale: factor of the scores.
-            softcap: scores become softcap * tanh(scores / softcap).
-            window: a query sees the keys less than this many positions before it, itself included.
         """
         ...
 
@@ -196,11 +191,9 @@ class ShapeProbe:
     layers: int = 0
     windows: int = 0
 
-    def run_layer(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, softcap: float, window: int
-    ) -> torch.Tensor:
+    def run_layer(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rule: ScoreRule) -> torch.Tensor:
         self.layers += 1
-        self.windows += window > 0
+        self.windows += rule.window is not None
         self.shapes.append(LayerShape(key.shape[0], key.shape[-1], value.shape[-1], key.dtype))
         return query.new_zeros(query.shape[1], query.shape[0], value.shape[-1])
 
@@ -230,11 +223,9 @@ class PoolPass:
     layers: int = 0
     windows: int = 0
 
-    def run_layer(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, softcap: float, window: int
-    ) -> torch.Tensor:
+    def run_layer(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rule: ScoreRule) -> torch.Tensor:
         layer = self.pool.layers[self.layers]
         self.store(layer, self.slots, key, value)
         self.layers += 1
-        self.windows += window > 0
-        return self.attend(query, layer, (key, value), scale=scale, softcap=softcap or None, window=window or None)
+        self.windows += rule.window is not None
+        return self.attend(query, layer, (key, value), rule)

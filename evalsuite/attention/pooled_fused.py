@@ -24,16 +24,16 @@ import triton
 import triton.language as tl
 
 from evalsuite.attention.fused import (
-    _LOG2E,
     MOST_ELEMENTS,
     Pooled,
     Tile,
     Tiles,
+    kernel_arguments,
     launch,
     on_device,
     weigh,
 )
-from evalsuite.attention.interface import NoTreeAttention
+from evalsuite.attention.interface import NoTreeAttention, ScoreRule
 from evalsuite.attention.pool import (
     FAR,
     SMALLEST_SCALE,
@@ -180,10 +180,7 @@ class PooledTiles:
         query: torch.Tensor,
         layer: PoolLayer,
         fresh: KeysAndValues,
-        *,
-        scale: float,
-        softcap: float | None,
-        window: int | None,
+        rule: ScoreRule,
     ) -> torch.Tensor:
         heads, tokens, _ = query.shape
         if query.numel() > MOST_ELEMENTS:
@@ -196,10 +193,10 @@ class PooledTiles:
         if layer.key_scales is None and layer.most_numbers <= MOST_ELEMENTS:
             # The pack's own keys where they came from: no look at a table before each.
             key, value = (x if x.stride(-1) == 1 else x.contiguous() for x in fresh)
-            launch(query, key, value, *kept, out, tiles, self._table("near"), Pooled(), FAR, scale, softcap, window)
+            launch(query, key, value, *kept, out, tiles, self._table("near"), Pooled(), FAR, rule)
             return out
         pooled = Pooled(self._table("own"), layer.key_scales, layer.value_scales)
-        launch(query, *kept, *kept, out, tiles, self._table("path"), pooled, 0, scale, softcap, window)
+        launch(query, *kept, *kept, out, tiles, self._table("path"), pooled, 0, rule)
         return out
 
     def _table(self, name: str) -> torch.Tensor:
@@ -289,10 +286,7 @@ class FusedStep:
         query: torch.Tensor,
         layer: PoolLayer,
         fresh: KeysAndValues,
-        *,
-        scale: float,
-        softcap: float | None,
-        window: int | None,
+        rule: ScoreRule,
     ) -> torch.Tensor:
         tables, space = self.tables, self.workspace
         heads, batch, dim = query.shape
@@ -322,10 +316,7 @@ class FusedStep:
                 tables.item_counts,
                 *query.stride()[:2],
                 tables.slots.shape[1],
-                scale,
-                _LOG2E if softcap else scale * _LOG2E,
-                softcap or None,
-                window or None,
+                *kernel_arguments(rule),
                 BEGIN=begin,
                 END=end,
                 HEADS=heads,

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from evalsuite.attention.by_segment import SegmentAttention, masked
+from evalsuite.attention.interface import ScoreRule
 from evalsuite.attention.pool import (
     SMALLEST_SCALE,
     DecodeTables,
@@ -38,10 +39,7 @@ class PooledSegments:
         query: torch.Tensor,
         layer: PoolLayer,
         fresh: KeysAndValues,
-        *,
-        scale: float,
-        softcap: float | None,
-        window: int | None,
+        rule: ScoreRule,
     ) -> torch.Tensor:
         heads, tokens, _ = query.shape
         out = query.new_zeros(tokens, heads, layer.values.shape[-1])
@@ -51,9 +49,7 @@ class PooledSegments:
                 query[:, start : start + own],
                 keys.transpose(0, 1),
                 values.transpose(0, 1),
-                scale=scale,
-                softcap=softcap,
-                window=window,
+                rule,
             )
         return out
 
@@ -101,19 +97,16 @@ class PooledStep:
         query: torch.Tensor,
         layer: PoolLayer,
         fresh: KeysAndValues,
-        *,
-        scale: float,
-        softcap: float | None,
-        window: int | None,
+        rule: ScoreRule,
     ) -> torch.Tensor:
         heads, batch, dim = query.shape
-        if (batch, window) not in self.rows:
-            self.rows[batch, window] = self._grouped(batch, window)
+        if (batch, rule.window) not in self.rows:
+            self.rows[batch, rule.window] = self._grouped(batch, rule.window)
         kv_heads, value_dim = layer.values.shape[1:]
         # The query heads of a key head stand where queries do, so that no key is copied for each of them.
         query = query.transpose(0, 1).reshape(batch, kv_heads, heads // kv_heads, dim)
         out = query.new_zeros(batch, kv_heads, heads // kv_heads, value_dim)
-        for rows in self.rows[batch, window]:
+        for rows in self.rows[batch, rule.window]:
             keys, values = gathered(layer, rows.slots, query.dtype)
             own = query if rows.places is None else query[rows.places]
             attended = masked(
@@ -121,8 +114,7 @@ class PooledStep:
                 keys.view(len(own), -1, kv_heads, dim).transpose(1, 2),
                 values.view(len(own), -1, kv_heads, value_dim).transpose(1, 2),
                 rows.seen,
-                scale=scale,
-                softcap=softcap,
+                rule,
             )
             if rows.places is None:
                 out = attended

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
+from evalsuite.attention.interface import ScoreRule
 from evalsuite.attention.pool import DecodeTables, PoolAttend, PoolLayer, PoolPack, at_indices
 from evalsuite.attention.pooled_plain import plain_decode, plain_prefill
 from evalsuite.planning.packs import Branch, packs
@@ -49,7 +50,7 @@ class Case:
         """[tokens, heads, value dim]."""
         query, layer = self.query[slots].transpose(0, 1).to(DEVICE), on_device(self.layer)
         fresh = layer.keys[slots].transpose(0, 1), layer.values[slots].transpose(0, 1)
-        return attend(query, layer, fresh, scale=SCALE, softcap=self.softcap, window=self.window).cpu()
+        return attend(query, layer, fresh, ScoreRule(SCALE, self.softcap, self.window)).cpu()
 
 
 @st.composite

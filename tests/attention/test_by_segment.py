@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalsuite.attention.by_segment import segment_attention
+from evalsuite.attention.interface import ScoreRule
 from evalsuite.planning.packs import Branch, packs
 
 tokens = st.lists(st.integers(0, 2), min_size=1, max_size=9).map(tuple)
@@ -53,7 +54,7 @@ def test_every_token_attends_to_its_branch_as_if_it_were_alone(
     generator = torch.Generator().manual_seed(seed)
     size = pack.used + padding
     query, key, value = (torch.randn(n, size, 8, generator=generator) for n in (heads[0], heads[1], heads[1]))
-    got = segment_attention(pack, CPU)(query, key, value, None, scale=0.3, softcap=softcap, window=window)
+    got = segment_attention(pack, CPU)(query, key, value, None, ScoreRule(0.3, softcap, window))
     assert got.shape == (size, heads[0], 8)
     assert not got[pack.used :].any()
     group = heads[0] // heads[1]

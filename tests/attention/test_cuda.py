@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from evalsuite import shapes
 from evalsuite.attention.by_segment import segment_attention
-from evalsuite.attention.interface import Kept
+from evalsuite.attention.interface import Kept, ScoreRule
 from evalsuite.config import REFERENCE_STRATEGY, ExecutionOptions, InferenceConfig
 from evalsuite.engines.transformers import TransformersEngine
 from evalsuite.loading import LoadedModel, load
@@ -64,10 +64,10 @@ def test_the_fused_kernel_is_attention(
     branches = [Branch(tokens=(*prefix[: 10 * n], *range(n, n + 17 * n + 1)), reads=(0,)) for n in range(8)]
     [pack] = packs(branches, token_budget=10_000)
     query, key, value = keys_and_values(shape, pack.used + 9, dtype)
-    settings_ = {"scale": shape[2] ** -0.5, "softcap": softcap, "window": window}
-    got = fused_attention(pack)(query, key, value, None, **settings_)
+    rule = ScoreRule(shape[2] ** -0.5, softcap, window)
+    got = fused_attention(pack)(query, key, value, None, rule)
     exact = segment_attention(pack, torch.device("cuda"))
-    expected = exact(query.double(), key.double(), value.double(), None, **settings_)
+    expected = exact(query.double(), key.double(), value.double(), None, rule)
     assert not got[pack.used :].any(), "padding comes out as 0"
     tolerance = 2e-2 if dtype == torch.bfloat16 else 1e-5
     assert (got[: pack.used] - expected[: pack.used]).abs().max() < tolerance
@@ -78,13 +78,13 @@ def test_what_an_earlier_pack_hands_on_changes_no_bit() -> None:
     torch.manual_seed(0)
     branch = Branch(tokens=tuple(range(700)), reads=(699,))
     query, key, value = keys_and_values((32, 8, 128), 700, torch.bfloat16)
-    settings_ = {"scale": 128**-0.5, "softcap": None, "window": None}
+    rule = ScoreRule(128**-0.5)
     [whole] = packs([branch], token_budget=1_000)
-    expected = fused_attention(whole)(query, key, value, None, **settings_)
+    expected = fused_attention(whole)(query, key, value, None, rule)
     for pack in packs([branch], token_budget=100):
         begin, end = pack.carried, pack.carried + pack.used
         kept: Kept | None = (key[:, :begin].contiguous(), value[:, :begin].contiguous()) if begin else None
-        got = fused_attention(pack)(query[:, begin:end], key[:, begin:end], value[:, begin:end], kept, **settings_)
+        got = fused_attention(pack)(query[:, begin:end], key[:, begin:end], value[:, begin:end], kept, rule)
         assert torch.equal(got, expected[begin:end])
 
 

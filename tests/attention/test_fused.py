@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalsuite.attention.by_segment import segment_attention
-from evalsuite.attention.interface import Attend
+from evalsuite.attention.interface import Attend, ScoreRule
 from evalsuite.planning.packs import Branch, Pack, packs
 from tests.attention.pooled_cases import CUDA, DEVICE, INTERPRETED, SCALE, TOLERANCE, close
 
@@ -53,9 +53,7 @@ class Tree:
                 key,
                 value,
                 kept if len(carried) else None,
-                scale=SCALE,
-                softcap=self.softcap,
-                window=self.window,
+                ScoreRule(SCALE, self.softcap, self.window),
             )
             got.update(zip(pack.tokens.tolist(), out.cpu(), strict=True))
             carried = nodes[pack.carry + pack.carried]

@@ -14,7 +14,7 @@ from transformers import MixtralConfig, MixtralForCausalLM, PhiConfig, PhiForCau
 
 from evalsuite import last_layer
 from evalsuite.attention.by_segment import segment_attention
-from evalsuite.attention.interface import NAME, NoTreeAttention, RowsOfLayer, attention_configs, tree_pass
+from evalsuite.attention.interface import NAME, NoTreeAttention, RowsOfLayer, ScoreRule, attention_configs, tree_pass
 from evalsuite.attention.pool import KeyValuePool, PoolPack
 from evalsuite.config import ExecutionOptions
 from evalsuite.determinism import NotDeterministic
@@ -309,11 +309,11 @@ def test_hooks_of_others_see_all_tokens() -> None:
 
 def test_attention_of_rows_is_that_of_all_at_the_rows() -> None:
     class Recorded:
-        def run_layer(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: float) -> torch.Tensor:
+        def run_layer(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, _: ScoreRule) -> torch.Tensor:
             assert key is keys and value is keys
             return query.transpose(0, 1) + torch.arange(6.0)[:, None, None]
 
     keys, query = torch.zeros(1, 6, 4), torch.ones(2, 3, 4)
-    out = RowsOfLayer(Recorded(), torch.tensor([5, 0, 2]), keys, keys).run_layer(query, query, query, 1.0, 0.0, 0)
+    out = RowsOfLayer(Recorded(), torch.tensor([5, 0, 2]), keys, keys).run_layer(query, query, query, ScoreRule(1.0))
     assert out.shape == (3, 2, 4)
     assert out[:, 0, 0].tolist() == [6.0, 1.0, 3.0]

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from evalsuite.attention.interface import ScoreRule
 from evalsuite.attention.pool import KeyValuePool, LayerShape, PoolLayer
 from evalsuite.attention.pooled_plain import plain_store
 from tests.attention.pooled_cases import (
@@ -174,7 +175,7 @@ def test_a_captured_step_reads_its_tables_anew(fixed: bool) -> None:
     fresh = layer.keys[:1].transpose(0, 1), layer.values[:1].transpose(0, 1)  # which a step does not look at
 
     def step() -> torch.Tensor:
-        return attend(query, layer, fresh, scale=SCALE, softcap=None, window=None)
+        return attend(query, layer, fresh, ScoreRule(SCALE))
 
     step()  # kernels are compiled before they are captured
     torch.cuda.synchronize()
