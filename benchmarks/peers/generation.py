@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.peers.libraries import AS_LOADED, BATCHED, LIBRARIES, Library, chosen, try_library
 from benchmarks.peers.prompts import WORKLOADS, requests
+from benchmarks.peers.questions import spread
 from benchmarks.peers.served import generate_by_vllm
 from benchmarks.peers.timing import until_all_are_known
 from benchmarks.peers.traces import traced
@@ -212,14 +213,14 @@ def _ours(
             _answer(engine, CONTINUOUS, workload.requests(vocab, seed=1))
             yield _timed(engine, CONTINUOUS, workload, prompts, reference, peer="continuous, deterministic")
     for batch in given.padded:
-        some = prompts[: max(given.padded_prompts, batch)]
+        some = spread(prompts, max(given.padded_prompts, batch))
         with _engine(loaded, _options(given, batch_size=batch, kv_cache_dtype="auto")) as engine:
             _answer(engine, "padded", some[:batch])
             yield _timed(engine, "padded", workload, some, reference, peer=f"padded, batch {batch}")
     if given.unbatched:
         with _engine(loaded, _options(given, batch_size=None, kv_cache_dtype="auto")) as engine:
             _answer(engine, "unbatched", prompts[:1])
-            yield _timed(engine, "unbatched", workload, prompts[: given.unbatched], reference)
+            yield _timed(engine, "unbatched", workload, spread(prompts, given.unbatched), reference)
 
 
 def _answer(engine: TransformersEngine, strategy: str, prompts: Sequence[EncodedPrompt]) -> Answers:
@@ -270,7 +271,7 @@ def _by_library(
     prompts, warm_up = workload.requests(vocab), workload.requests(vocab, seed=1)
     if library.name in BATCHED:
         rows = library.batch or 1
-        prompts, warm_up = prompts[: max(given.library_prompts, rows)], warm_up[:rows]
+        prompts, warm_up = spread(prompts, max(given.library_prompts, rows)), spread(warm_up, rows)
     else:
         warm_up = warm_up[:WARM_UP]
     run = try_library(loaded, library, warm_up, prompts)
@@ -319,19 +320,20 @@ def _vllm(folder: str, workloads: Sequence[Workload], vocab: int) -> list[dict[s
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     asked = [workload.requests(vocab) for workload in workloads]
-    version, ready, seconds = generate_by_vllm(folder, "dummy", asked)
+    served = generate_by_vllm(folder, "dummy", asked)
+    said = {"first_seconds": served.ready_seconds, "settings": served.settings}
     return [
-        _entry(f"vLLM {version}, prefix caching", workload, workload.prompts, took) | {"first_seconds": ready}
-        for workload, took in zip(workloads, seconds, strict=True)
+        _entry(f"vLLM {served.version}, prefix caching", workload, workload.prompts, took) | said
+        for workload, took in zip(workloads, served.seconds, strict=True)
     ]
 
 
 def _ratio(entry: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """How many times as long a prompt takes as with continuous at its best; nothing for what has no figures."""
+    """How many times as long a prompt takes as in continuous's first round; nothing for what has no figures."""
     if "failed" in entry:
         return {}
-    rates = [r["prompts_per_second"] for r in results if (r["peer"], r["workload"]) == (CONTINUOUS, entry["workload"])]
-    return {"times_continuous": max(rates) / float(entry["prompts_per_second"])}
+    first = next(r for r in results if (r["peer"], r["workload"]) == (CONTINUOUS, entry["workload"]))
+    return {"times_continuous": first["prompts_per_second"] / float(entry["prompts_per_second"])}
 
 
 def _plain(value: Any) -> Any:

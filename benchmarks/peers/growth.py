@@ -11,6 +11,7 @@ import argparse
 import json
 import random
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--counts", type=int, nargs="+", default=COUNTS)
     parser.add_argument("--shots", type=int, nargs="+", default=SHOTS)
     parser.add_argument("--count", type=int, default=COUNT_OF_SHOTS, help="questions while shots grow")
+    parser.add_argument("--rounds", type=int, default=2, help="of each: they tell how much a round says")
     parser.add_argument("--out", required=True)
     given = parser.parse_args(arguments)
     record: dict[str, Any] = {"results": []}
@@ -73,7 +75,7 @@ def _measure(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     sizes = [(count, SHOTS_OF_COUNTS) for count in given.counts] + [(given.count, shots) for shots in given.shots]
     results: list[dict[str, Any]] = []
     with TransformersEngine(loaded, ExecutionOptions()) as engine:
-        for count, shots in sizes:
+        for (count, shots), _ in product(sizes, range(given.rounds)):
             result = score_by(engine, "packed", synthetic(count, shots=shots, vocabulary=vocabulary))
             counters = (result.details or {})["counters"]
             results.append(

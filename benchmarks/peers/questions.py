@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from evalsuite.evaluation import prepare
 from evalsuite.tasks import get_task
 from evalsuite.tasks.base import DataSource, limit_examples
 from evalsuite.tasks.prompting import Prompting
-from evalsuite.types import EncodedChoices
+from evalsuite.types import EncodedChoices, EncodedPrompt
 
 if TYPE_CHECKING:
     from evalsuite.engines.transformers import TransformersEngine
@@ -45,9 +45,16 @@ def encoded_questions(
     return prepare(get_task(task), questions, engine, prompting).choices
 
 
-def spread(questions: Sequence[EncodedChoices], count: int | None) -> Sequence[EncodedChoices]:
+Question = TypeVar("Question", EncodedChoices, EncodedPrompt)
+
+
+def spread(questions: Sequence[Question], count: int | None) -> Sequence[Question]:
     """`count` of them, evenly over their lengths, so that their mean cost is that of all; None for all."""
     if count is None or count >= len(questions):
         return questions
-    ordered = sorted(questions, key=lambda question: len(question.context_ids))
+    ordered = sorted(questions, key=_length)
     return [ordered[(2 * index + 1) * len(ordered) // (2 * count)] for index in range(count)]
+
+
+def _length(question: EncodedChoices | EncodedPrompt) -> int:
+    return len(question.context_ids if isinstance(question, EncodedChoices) else question.prompt_ids)

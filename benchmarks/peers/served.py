@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,25 @@ def score_by_vllm(model: str, load_format: str, sets: Sequence[Sequence[EncodedC
             seconds=found["seconds"],
             first_seconds=answer["ready_seconds"],
             predictions=dict(zip((q.id for q in questions), found["labels"], strict=True)) if same_weights else None,
+            details={"settings": answer["settings"]},
         )
         for questions, found in zip(sets, answer["sets"], strict=True)
     ]
 
 
-def generate_by_vllm(
-    model: str, load_format: str, sets: Sequence[Sequence[EncodedPrompt]]
-) -> tuple[str, float, list[float]]:
-    """vLLM's version, seconds until it was ready, and the seconds that each set of prompts took.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Served:
+    """What vLLM took to generate."""
+
+    version: str
+    settings: dict[str, Any]
+    ready_seconds: float
+    seconds: list[float]
+    """Of each set of prompts."""
+
+
+def generate_by_vllm(model: str, load_format: str, sets: Sequence[Sequence[EncodedPrompt]]) -> Served:
+    """Every prompt at its full length.
 
     Raises:
         EvalsuiteError: vLLM failed.
@@ -51,7 +62,12 @@ def generate_by_vllm(
         for prompts in sets
     ]
     answer = _ask(model, load_format, asked)
-    return answer["version"], answer["ready_seconds"], [found["seconds"] for found in answer["sets"]]
+    return Served(
+        version=answer["version"],
+        settings=answer["settings"],
+        ready_seconds=answer["ready_seconds"],
+        seconds=[found["seconds"] for found in answer["sets"]],
+    )
 
 
 def _ask(model: str, load_format: str, sets: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any]:

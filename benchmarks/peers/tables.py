@@ -63,7 +63,7 @@ def generation_table(record: Mapping[str, Any]) -> str:
     lines = [
         f"{_measured_on(record)} First answer {first['first_seconds']:.0f} s after loading, compilation and capture "
         f"included, of a later call {first['later_seconds']:.2f} s. A workload is its prompts and "
-        "the new tokens of each; x continuous is how many times as long a prompt takes.",
+        "the new tokens of each; x continuous is how many times as long a prompt takes as in continuous's first round.",
         "",
         *_markdown(generation.rows({**record, "results": results})),
         *(f"\n{failure}" for failure in generation.failures(record)),

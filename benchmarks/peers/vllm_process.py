@@ -1,7 +1,8 @@
 """vLLM in a process of its own: `python -m benchmarks.peers.vllm_process IN.json OUT.json`.
 
 IN: {"model": directory with a config.json, "load_format": "dummy" or "auto", "max_model_len": n, "sets": [[QUESTION or
-PROMPT, ...], ...]}. OUT: the seconds of each set, after a warm-up, and the labels of questions.
+PROMPT, ...], ...]}. OUT: the seconds of each set, after a warm-up, the labels of questions, and how vLLM was set; an
+environment variable that the caller has set stays as it is.
 
 QUESTION: {"context": [ids], "letters": [ids]}. One request a question, prefix caching, one new token among the letters:
 it gives labels and no log-probabilities that could be compared. PROMPT: {"context": [ids], "new_tokens": n}, greedy,
@@ -18,10 +19,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
-os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
+ENVIRONMENT = {
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    # The engine in this process: what it asks of the host is then done in turns with the caller's own work.
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_USE_FLASHINFER_SAMPLER": "0",
+    "HF_HUB_OFFLINE": "1",
+}
+for _name, _value in ENVIRONMENT.items():
+    os.environ.setdefault(_name, _value)
 MEMORY_SHARE = 0.85
 WARM_UP_PROMPTS, WARM_UP_TOKENS = 64, 300
 
@@ -52,7 +58,15 @@ def main(asked: Path, answered: Path) -> None:
         (_generate if "new_tokens" in requests[0] else _answer)(engine, SamplingParams, requests)
         for requests in given["sets"]
     ]
-    answered.write_text(json.dumps({"version": __version__, "ready_seconds": ready, "sets": sets}))
+    settings = {
+        **{name: os.environ[name] for name in ENVIRONMENT},
+        "gpu_memory_utilization": MEMORY_SHARE,
+        "max_model_len": given["max_model_len"],
+        "enable_prefix_caching": True,
+    }
+    answered.write_text(
+        json.dumps({"version": __version__, "ready_seconds": ready, "settings": settings, "sets": sets})
+    )
 
 
 def _answer(engine: Any, sampling: Any, questions: list[dict[str, list[int]]]) -> dict[str, Any]:

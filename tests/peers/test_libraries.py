@@ -208,7 +208,7 @@ def test_figures_of_a_library_become_an_entry(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(generation, "try_library", lambda *_: run)
     given = SimpleNamespace(library_prompts=2)
     workload = generation.Workload(name="viquad", prompts=4, new_tokens=3)
-    reference = {"0": (1, 2, 3), "1": (1, 2, 3)}
+    reference = {str(number): (1, 2, 3) for number in range(4)}
     entry = generation._by_library(None, Library(name="static", batch=2), workload, given, 1_000, reference)  # type: ignore[arg-type]
     assert entry == {
         "peer": "transformers generate, static cache, batch 2",

@@ -16,7 +16,7 @@ from benchmarks.peers.served import score_by_vllm
 from benchmarks.peers.timing import until_all_are_known
 from evalsuite.errors import EvalsuiteError
 from evalsuite.nano import DATA_DIR
-from evalsuite.types import EncodedChoices
+from evalsuite.types import EncodedChoices, EncodedPrompt
 
 
 @pytest.mark.filterwarnings("ignore")  # the harness's own deprecations are not ours
@@ -39,6 +39,8 @@ def test_a_sample_is_spread_over_the_lengths() -> None:
     questions = [EncodedChoices(id=str(n), context_ids=(1,) * n, continuation_ids=((2,),)) for n in range(1, 101)]
     assert [len(question.context_ids) for question in spread(questions, 4)] == [13, 38, 63, 88]
     assert spread(questions, None) is questions
+    prompts = [EncodedPrompt(id=str(n), prompt_ids=(1,) * n, max_new_tokens=1) for n in range(1, 101)]
+    assert [len(prompt.prompt_ids) for prompt in spread(prompts, 4)] == [13, 38, 63, 88]
 
 
 def test_a_choice_of_several_tokens_is_not_asked_as_a_letter() -> None:
