@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Set evalsuite up in .venv and run it. Needs Python 3.11 or later and git, nothing else.
 
-    python3 run.py bench                      the five evaluations by every strategy
-    python3 run.py bench [pytest options]     any benchmarks; e.g. python3 run.py bench -k "mmlu or compile"
+    python3 run.py bench [pytest options]     the five evaluations by every strategy
+    python3 run.py bench PATH or -k NAMES     any benchmarks; e.g. python3 run.py bench -k "mmlu or compile"
     python3 run.py test  [pytest options]     the tests
 
 The first call installs; later ones start at once, until pyproject.toml or the constraints change.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,14 +31,16 @@ ARGUMENTS = {
     "bench": ["benchmarks", "-rs", "--benchmark-columns=min,median,max,rounds", "--benchmark-sort=fullname"],
     "test": ["tests", "-n", "auto", "--benchmark-disable"],
 }
-ON_REQUEST = (
-    "benchmarks/test_optimisations.py",
-    "benchmarks/test_attention.py",
-    "benchmarks/test_claims.py",
-    "benchmarks/test_determinism.py",
-)
-WITHOUT_OPTIONS = {"bench": [f"--ignore={path}" for path in ON_REQUEST], "test": []}
-"""What takes as long again: the optimisations one by one, attention by length, the older guide's claims."""
+ON_REQUEST = {
+    "bench": (
+        "benchmarks/test_optimisations.py",
+        "benchmarks/test_attention.py",
+        "benchmarks/test_claims.py",
+        "benchmarks/test_determinism.py",
+    ),
+    "test": (),
+}
+"""Left out unless a path or -k asks for them: they take far longer than all others together."""
 ONE_THREAD_A_WORKER = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -52,10 +55,27 @@ def main(arguments: Sequence[str]) -> int:
     environment = os.environ | {"TOKENIZERS_PARALLELISM": "false"}
     if command == "test":
         environment |= {name: os.environ.get(name, count) for name, count in ONE_THREAD_A_WORKER.items()}
-    chosen = options or WITHOUT_OPTIONS[command]
-    pytest = [str(python()), "-m", "pytest", *_without_default_paths(ARGUMENTS[command], chosen), *chosen]
+    pytest = [str(python()), "-m", "pytest", *pytest_arguments(command, options)]
     say("$ pytest " + " ".join(without_key(pytest[3:])))
-    return subprocess.run(pytest, cwd=ROOT, env=environment).returncode
+    return exit_code(subprocess.Popen(pytest, cwd=ROOT, env=environment))
+
+
+def pytest_arguments(command: str, options: Sequence[str]) -> list[str]:
+    """What is given, with the defaults of the command: its folder, unless a path in it replaces that, and settings."""
+    folder, *settings = ARGUMENTS[command]
+    if any(_is_path_in(ROOT / folder, option) for option in options):
+        return [*settings, *options]
+    left_out = [] if any(map(_is_keyword, options)) else [f"--ignore={path}" for path in ON_REQUEST[command]]
+    return [folder, *settings, *left_out, *options]
+
+
+def exit_code(process: subprocess.Popen[bytes]) -> int:
+    """Wait however often Ctrl-C is pressed: the process gets it too, and needs time to say what it leaves behind."""
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
 
 
 def set_up(extras: str) -> None:
@@ -134,11 +154,15 @@ def without_key(options: Sequence[str]) -> list[str]:
     return ["***" if before == flag else option for before, option in zip(["", *options], shown, strict=False)]
 
 
-def _without_default_paths(defaults: Sequence[str], options: Sequence[str]) -> list[str]:
-    """Paths that are given replace the default folder: `run.py bench benchmarks/test_mmlu.py`."""
-    folder = ROOT / defaults[0]
-    given = any((ROOT / option.split("::")[0]).resolve().is_relative_to(folder) for option in options)
-    return list(defaults[1:] if given else defaults)
+def _is_path_in(folder: Path, option: str) -> bool:
+    """`benchmarks/test_mmlu.py::test_mmlu`, but not the file in `--expected benchmarks/expected.json`."""
+    path = (ROOT / option.split("::")[0]).resolve()
+    return path.is_relative_to(folder) and (path.suffix == ".py" or os.path.isdir(path))
+
+
+def _is_keyword(option: str) -> bool:
+    """`-k`, `-kmmlu`, or behind other flags, `-xk`."""
+    return re.match("-[lqsvx]*k", option) is not None
 
 
 if __name__ == "__main__":

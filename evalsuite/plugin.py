@@ -14,6 +14,7 @@ import pytest
 
 from evalsuite.config import InferenceConfig
 from evalsuite.errors import ConfigError, EvalsuiteError, ResultsError
+from evalsuite.harness.last_line import nothing_selected, unfinished
 from evalsuite.harness.options import SuiteOptions, add_options, read_options
 from evalsuite.harness.progress import Progress
 from evalsuite.harness.table import closing_lines, flip_lines
@@ -30,6 +31,10 @@ OPTIONS = pytest.StashKey[SuiteOptions]()
 RESULTS = pytest.StashKey[ResultsRun]()
 NAMES = pytest.StashKey[dict[str, str]]()
 """Test id to the name of its case."""
+OFFERED = pytest.StashKey[bool]()
+"""Whether any benchmark of evalsuite was collected, before -k and --strategy chose."""
+LAST_LINE = pytest.StashKey[str]()
+"""What to do next, below everything else."""
 RECORD = "evalsuite"
 """Name of the user property that carries a case's record from an xdist worker to the terminal."""
 
@@ -81,6 +86,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect other strategies, give each case the clock that waits for the device, and group cases by model."""
     options = config.stash[OPTIONS]
+    config.stash[OFFERED] = any(map(_uses_session, items))
     unwanted = [item for item in items if _is_case(item) and not _is_wanted(item, options)]
     if unwanted:
         config.hook.pytest_deselected(items=unwanted)
@@ -95,6 +101,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Make the results folder before anything is computed, so that a bad one costs nothing."""
     config = session.config
+    if config.stash.get(OFFERED, False) and not session.items:
+        config.stash[LAST_LINE] = nothing_selected(by_strategy=bool(config.getoption("--strategy")))
     cases = [item for item in session.items if _uses_session(item)]
     if config.option.collectonly or not cases:
         return
@@ -111,10 +119,19 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if results is None:
         return
     ended = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    finished = ended and not session.shouldstop and not session.shouldfail
+    if not finished:
+        session.config.stash[LAST_LINE] = unfinished(results.path)
     try:
-        results.close(finished=ended and not session.shouldstop and not session.shouldfail)
+        results.close(finished=finished)
     except ResultsError as error:
         _say(session.config, f"{type(error).__name__}: {error}")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Not among the summaries, which pytest leaves out after an internal error."""
+    if LAST_LINE in config.stash:
+        _say(config, config.stash[LAST_LINE])
 
 
 def _open_results(config: pytest.Config) -> ResultsRun:

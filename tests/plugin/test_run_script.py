@@ -2,6 +2,12 @@
 
 import importlib.util
 import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from unittest.mock import Mock
 
@@ -19,47 +25,135 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
+@pytest.fixture
+def passed(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """What a command gives to pytest, which is not started."""
+    started: list[list[str]] = []
+
+    def start(command: list[str], **_: object) -> Mock:
+        started.append(command)
+        return Mock(**{"wait.return_value": 0})
+
+    def run(*arguments: str) -> list[str]:
+        assert script.main(arguments) == 0
+        return started.pop()[3:]
+
+    monkeypatch.setattr(script, "set_up", lambda _: None)
+    monkeypatch.setattr(script.subprocess, "Popen", start)
+    return run
+
+
 @pytest.mark.parametrize(
     ("options", "paths"),
     [
         (["-k", "mmlu", "--data", "/"], ["benchmarks"]),
-        (["benchmarks/test_mmlu.py::test_mmlu"], []),
-        (["benchmarks/"], []),
+        (["--gate", "--expected", "benchmarks/expected.json"], ["benchmarks"]),
+        (["benchmarks/test_mmlu.py::test_mmlu"], ["benchmarks/test_mmlu.py::test_mmlu"]),
+        (["benchmarks/"], ["benchmarks/"]),
     ],
-    ids=["no path", "a case", "the folder"],
+    ids=["no path", "an option's file", "a case", "the folder"],
 )
 def test_a_path_that_is_given_replaces_the_default_folder(
-    script: ModuleType, options: list[str], paths: list[str]
+    passed: Callable[..., list[str]], options: list[str], paths: list[str]
 ) -> None:
-    passed = script._without_default_paths(script.ARGUMENTS["bench"], options)
-    assert [argument for argument in passed if argument == "benchmarks"] == paths
-    assert "-rs" in passed
+    given = passed("bench", *options)
+    assert [argument for argument in given if argument in ("benchmarks", *paths)] == paths
+    assert "-rs" in given
+    assert given[-len(options) :] == options
+
+
+ON_REQUEST = [f"benchmarks/test_{name}.py" for name in ("optimisations", "attention", "claims", "determinism")]
+
+
+def left_out(arguments: list[str]) -> list[str]:
+    return [argument.removeprefix("--ignore=") for argument in arguments if argument.startswith("--ignore=")]
 
 
 @pytest.mark.parametrize(
-    ("options", "left_out"), [([], True), (["-k", "compile"], False)], ids=["no options", "options"]
+    "options",
+    [
+        [],
+        ["--model", "DIR", "--data", "DIR", "--shots", "5"],
+        ["--strategy", "padded,unbatched", "--limit", "500"],
+        ["--benchmark-disable"],
+        ["--gate", "--expected", "benchmarks/expected.json"],
+        ["--kv-cache-dtype", "int8"],
+    ],
+    ids=["none", "a model", "strategies", "no timing", "a file in the folder", "an option with a k"],
 )
-def test_the_bare_command_leaves_out_the_optimisations_and_any_option_brings_them_back(
-    script: ModuleType, monkeypatch: pytest.MonkeyPatch, options: list[str], left_out: bool
+def test_what_takes_long_is_left_out_whatever_the_options_are(
+    passed: Callable[..., list[str]], options: list[str]
 ) -> None:
-    ran: list[list[str]] = []
-    monkeypatch.setattr(script, "set_up", lambda _: None)
-    monkeypatch.setattr(script.subprocess, "run", lambda command, **_: ran.append(command) or Mock(returncode=0))
-    assert script.main(["bench", *options]) == 0
-    assert "benchmarks" in ran[0]
-    for file in ("test_optimisations.py", "test_attention.py", "test_claims.py"):
-        assert (f"--ignore=benchmarks/{file}" in ran[0]) is left_out
+    assert left_out(passed("bench", *options)) == ON_REQUEST
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["-k", "mmlu or compile"],
+        ["--limit", "3", "-kcompile"],
+        ["-xk", "compile"],
+        ["benchmarks", "--gate"],
+        ["benchmarks/", "--update-expected"],
+        ["benchmarks/test_attention.py", "--require", "cuda"],
+        ["benchmarks/test_optimisations.py::test_dtype[float16]"],
+    ],
+    ids=["k", "k with its names", "k behind a flag", "the folder", "with a slash", "a file", "a case"],
+)
+def test_a_path_or_k_asks_for_what_takes_long(passed: Callable[..., list[str]], options: list[str]) -> None:
+    assert left_out(passed("bench", *options)) == []
+
+
+def test_the_tests_leave_nothing_out(passed: Callable[..., list[str]]) -> None:
+    assert left_out(passed("test")) == []
+
+
+def test_a_run_is_gone_on_with_by_the_same_selection(passed: Callable[..., list[str]]) -> None:
+    assert passed("bench", "--resume") == [*passed("bench"), "--resume"]
+    assert passed("bench", "--limit", "9", "--resume=RUN") == [*passed("bench", "--limit", "9"), "--resume=RUN"]
+
+
+CLOSING = """#!{python}
+import sys, time
+print("started", flush=True)
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(1)
+    print("closed", flush=True)
+    sys.exit(2)
+"""
+CALLING = """
+import sys
+from pathlib import Path
+import run
+run.set_up = lambda _: None
+run.python = lambda: Path(sys.argv[1])
+sys.exit(run.main(["bench"]))
+"""
+
+
+def test_ctrl_c_leaves_pytest_the_time_to_close_and_its_exit_code_comes_back(tmp_path: Path) -> None:
+    """In place of pytest, something that takes a second to close."""
+    stand_in = tmp_path / "python"
+    stand_in.write_text(CLOSING.format(python=sys.executable))
+    stand_in.chmod(0o755)
+    command = [sys.executable, "-c", CALLING, str(stand_in)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, text=True, start_new_session=True, **pipes) as process:
+        assert process.stdout
+        while "started" not in (line := process.stdout.readline()):
+            assert line, "it ended before it started"
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        printed, errors = process.communicate(timeout=30)
+    assert (printed, errors, process.returncode) == ("closed\n", "", 2)
 
 
 @pytest.mark.parametrize("options", [["--judge-api-key", "sk-1"], ["--judge-api-key=sk-1"]], ids=["two", "one"])
 def test_a_judge_s_key_is_passed_on_and_not_shown(
-    script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: list[str]
+    passed: Callable[..., list[str]], capsys: pytest.CaptureFixture[str], options: list[str]
 ) -> None:
-    ran: list[list[str]] = []
-    monkeypatch.setattr(script, "set_up", lambda _: None)
-    monkeypatch.setattr(script.subprocess, "run", lambda command, **_: ran.append(command) or Mock(returncode=0))
-    script.main(["bench", *options, "-x"])
-    assert ran[0][-len(options) - 1 :] == [*options, "-x"]
+    assert passed("bench", *options, "-x")[-len(options) - 1 :] == [*options, "-x"]
     shown = capsys.readouterr().out
     assert ("sk-1" in shown, "***" in shown, "-x" in shown) == (False, True, True)
 
