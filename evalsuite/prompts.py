@@ -61,7 +61,10 @@ def read_prompts(run: Path, task: str) -> dict[str, Mapping[str, Any]]:
             lines = [json.loads(text) for text in file]
         return {line["prompt_hash"]: line for line in lines}
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: expected compressed JSON lines with a prompt_hash each; got {error!r}") from error
+        raise DataError(
+            f"{path}: expected compressed JSON lines with a prompt_hash each; got {error!r}. Delete the file: a run that "
+            "goes on writes it anew"
+        ) from error
 
 
 def _line(hash_: str, request: ChoiceRequest | GenerationRequest) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -100,7 +101,7 @@ class ResultsRun:
         self.journals.close()
 
     def _take_over(self, about: Mapping[str, Any] | None) -> None:
-        before = json.loads((self.path / SUMMARY).read_text(encoding="utf-8"))
+        before = self._summary_before() or dict(about or {})
         self._cases = before.pop("cases", {})
         self._stems = {
             name: record["answers"][: -len(".jsonl")] for name, record in self._cases.items() if record.get("answers")
@@ -108,6 +109,22 @@ class ResultsRun:
         resumed = [*before.pop("resumed", ()), (about or {}).get("provenance", {})]
         self._about = {name: value for name, value in before.items() if name not in ("run", "finished")}
         self._about["resumed"] = resumed
+
+    def _summary_before(self) -> dict[str, Any] | None:
+        """The summary as earlier processes left it; None where it is damaged. The journal does not need it, so the run
+        goes on as if begun now, and the damaged file is kept beside the new one."""
+        path = self.path / SUMMARY
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            before = None
+        if isinstance(before, dict) and isinstance(before.get("cases", {}), dict):
+            return before
+        try:
+            shutil.copyfile(path, path.with_name(f"{SUMMARY}.damaged"))
+        except OSError as error:
+            raise unwritable(path, error) from error
+        return None
 
     def _write(self) -> None:
         summary = {"run": self.path.name, **self._about, "cases": self._cases}

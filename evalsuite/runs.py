@@ -11,6 +11,7 @@ from typing import Any
 
 from evalsuite.errors import DataError
 from evalsuite.results import SUMMARY as SUMMARY
+from evalsuite.resume.folder import FOLDER as JOURNAL
 
 logger = logging.getLogger("evalsuite")
 
@@ -37,21 +38,28 @@ class CaseRun:
             return
         try:
             texts = self.answers.read_text(encoding="utf-8").split("\n")
-        except OSError as error:
-            raise DataError(
-                f"{self.answers}: expected the answers of {self.name}; {error.strerror or error}"
-            ) from error
+        except (OSError, UnicodeDecodeError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or error
+            raise DataError(f"{self.answers}: expected the answers of {self.name}; {reason}. {self._remedy}") from error
         for number, text in enumerate(texts, 1):
             if not text:
                 continue
             try:
-                line = json.loads(text)
+                line = _object(text)
             except ValueError as error:
                 if number == len(texts):  # no newline behind it: it was being written
                     logger.warning("%s:%d: a torn last line is left out", self.answers, number)
                     return
-                raise DataError(f"{self.answers}:{number}: expected one JSON object a line; {error}") from error
+                raise DataError(
+                    f"{self.answers}:{number}: expected one JSON object a line; {error}. {self._remedy}"
+                ) from error
             yield line
+
+    @property
+    def _remedy(self) -> str:
+        """What to do about damaged answers."""
+        run = self.answers.parent if self.answers else "RUN"
+        return f"The run's journal may still hold them: give the options of the run anew, with --resume={run}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,10 +86,14 @@ def read_run(path: Path) -> Run:
             f"{path}: expected a run's folder, one with {SUMMARY} in it; {error.strerror or error}"
         ) from error
     except ValueError as error:
-        raise DataError(f"{summary}: expected JSON as a run writes it; {error}") from error
+        raise DataError(
+            f"{summary}: expected JSON as a run writes it; the file is there, but damaged: {error}. {_remedy(summary)}"
+        ) from error
     cases = document.get("cases") if isinstance(document, dict) else None
     if not isinstance(cases, dict) or not all(isinstance(record, dict) for record in cases.values()):
-        raise DataError(f"{summary}: expected an object with 'cases', one record a case; got something else")
+        raise DataError(
+            f"{summary}: expected an object with 'cases', one record a case; got something else. {_remedy(summary)}"
+        )
     folder = summary.parent
     return Run(
         path=folder,
@@ -102,6 +114,51 @@ def latest_run(folder: Path) -> Path:
     if not runs:
         raise DataError(f"{folder}: expected at least one run's folder in it, found none")
     return runs[-1]
+
+
+def latest_answered_run(folder: Path) -> tuple[Path, list[str]]:
+    """The newest run in a results folder that has answers to questions; and why each newer one was passed over.
+
+    Raises:
+        DataError: there is none.
+    """
+    passed_over = []
+    for path in sorted((summary.parent for summary in folder.glob(f"*/{SUMMARY}")), reverse=True):
+        try:
+            run = read_run(path)
+        except DataError as error:
+            passed_over.append(str(error))
+            continue
+        if any(case.answers for case in run.cases.values()):
+            return path, passed_over
+        passed_over.append(f"{path}: {why_no_answers(run)}")
+    found = "\n".join(["found none", *passed_over])
+    raise DataError(f"{folder}: expected at least one run's folder with answers in it, {found}")
+
+
+def why_no_answers(run: Run) -> str:
+    """Why no case of a run has answers that can be used, and what to do."""
+    if run.cases:
+        return f"its {len(run.cases)} cases answer no questions"
+    if any((run.path / JOURNAL).glob("*.jsonl")):
+        return f"it is not finished; to finish it, give its options anew, with --resume={run.path}"
+    return "it was ended before its first answer"
+
+
+def _object(text: str) -> dict[str, Any]:
+    """Raises `ValueError` for what is no JSON object."""
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError(f"got {type(value).__name__}")
+    return value
+
+
+def _remedy(summary: Path) -> str:
+    """What to do about a damaged summary."""
+    run = summary.parent
+    if not (run / JOURNAL).is_dir():
+        return "The run has no journal that it could be made anew from: run it again"
+    return f"Give the options of the run anew, with --resume={run}: it is made anew from the run's journal"
 
 
 def _answers(folder: Path, record: Mapping[str, Any]) -> Path | None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from evalsuite.runs import read_run
+from evalsuite.errors import DataError
+from evalsuite.runs import read_run, why_no_answers
 
 FOLDER = "lm_eval"
 
@@ -23,6 +24,8 @@ def run(arguments: argparse.Namespace) -> int:
     from evalsuite.lm_eval_format import export
 
     given = read_run(arguments.run)
+    if not any(case.answers for case in given.cases.values()):
+        raise DataError(f"{given.path}: expected a run with a case with answers; {why_no_answers(given)}")
     for file in export(given, arguments.output or given.path / FOLDER):
         print(file)
     return 0

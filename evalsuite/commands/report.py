@@ -8,29 +8,36 @@ from __future__ import annotations
 
 import argparse
 import gc
+import sys
 from pathlib import Path
 
 from evalsuite.errors import ConfigError
+from evalsuite.report.numbers import si
 from evalsuite.report.page import render
 from evalsuite.report.saved import read_saved, shown
 from evalsuite.results import DEFAULT_FOLDER
-from evalsuite.runs import latest_run
+from evalsuite.runs import latest_answered_run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "runs", nargs="*", metavar="RUN", type=Path, help=f"what to show (default: the newest run in {DEFAULT_FOLDER}/)"
+        "runs",
+        nargs="*",
+        metavar="RUN",
+        type=Path,
+        help=f"what to show (default: the newest run with answers in {DEFAULT_FOLDER}/)",
     )
     parser.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="default: %(default)s")
     parser.add_argument("--without-prompts", action="store_true", help="leave the text of the prompts out")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the page; 0, whatever the runs show."""
-    runs = arguments.runs or [latest_run(Path(DEFAULT_FOLDER))]
+    """Write the page; 0, whatever the runs show, if at least one can be read."""
+    runs = arguments.runs or [_newest(Path(DEFAULT_FOLDER))]
     gc.disable()  # a hundred thousand lines are read and none dropped: looking for cycles takes a quarter of the time
     try:
-        page = render(shown(read_saved(runs)), with_prompts=not arguments.without_prompts)
+        saved = read_saved(runs)
+        page = render(shown(saved), with_prompts=not arguments.without_prompts)
     finally:
         gc.enable()
     try:
@@ -40,5 +47,16 @@ def run(arguments: argparse.Namespace) -> int:
             f"{arguments.output}: expected a file that can be written, got {error.strerror or error}; "
             "choose another with -o FILE"
         ) from error
-    print(f"{arguments.output}: {len(page.encode()) / 1e6:.1f} MB")
+    for reason in saved.damaged:
+        print(f"evalsuite report: left out: {reason}", file=sys.stderr)
+    size = si(len(page.encode()), "B")
+    print(f"{arguments.output}: {size}")
     return 0
+
+
+def _newest(folder: Path) -> Path:
+    """The newest run with answers. Says which newer ones it passed over."""
+    run, passed_over = latest_answered_run(folder)
+    for reason in passed_over:
+        print(f"evalsuite report: passed over: {reason}", file=sys.stderr)
+    return run

@@ -5,6 +5,9 @@ each task beside `results_DATE.json`, one line for each question and filter. `ar
 `gen_args_I` for request I: `arg_0` the context, `arg_1` the continuation or the generation's settings.
 `filtered_resps` holds the answers, every number as text. Each name in `metrics` is a key of the line.
 
+`evalsuite export` writes a folder CASE/MODEL for each case of a run, and the case's name into the results file
+(`configs.TASK.metadata.evalsuite_case`). Such a log's case is called so, and a folder of them is one side.
+
 The context is there in full, so each question gets the hash that a run of ours gives the same prompt: questions are
 paired across the two formats by what the model was shown.
 """
@@ -39,16 +42,37 @@ class _Log:
 
 
 def is_log(path: Path) -> bool:
-    """Whether this is a sample log, or a folder with some in it or one folder down."""
-    return path.is_file() and _FILE.fullmatch(path.name) is not None if not path.is_dir() else bool(_logs(path))
+    """Whether this is a sample log, or a folder with some in it, one folder down, or two, as in an export."""
+    return bool(_folders(path)) if path.is_dir() else path.is_file() and _FILE.fullmatch(path.name) is not None
 
 
 def read_side(path: Path) -> Side:
-    """The tasks of one log, or of a folder: of several logs of a task the newest.
+    """The tasks of one log, or of a folder: of several logs of a task the newest. Of an export, its cases.
 
     Raises:
-        DataError: a line that is no sample, or a folder that holds the logs of several models.
+        DataError: a line that is no sample, or a folder that holds the logs of several models or runs.
     """
+    folders = _folders(path)
+    sides = [_read_one(folder) for folder in folders]
+    cases = [case for side in sides for case in side.cases.values()]
+    names = {case.name for case in cases}
+    if len(sides) > 1 and (len(names) < len(cases) or not all(case.record.get("case") for case in cases)):
+        raise DataError(
+            f"{path}: expected the sample logs of one model, or what evalsuite export wrote of one run; found the logs "
+            f"of {len(folders)} runs; give one of {', '.join(map(str, folders))}"
+        )
+    notes = tuple(note for side in sides for note in side.notes)
+    return Side(name=path.name, path=path, cases={case.name: case for case in cases}, notes=notes)
+
+
+def _folders(path: Path) -> list[Path]:
+    """The path itself where logs are in it or one folder down; else the folders in it of which that is true."""
+    if not path.is_dir() or _logs(path):
+        return [path]
+    return [folder for folder in sorted(path.iterdir()) if folder.is_dir() and _logs(folder)]
+
+
+def _read_one(path: Path) -> Side:
     logs = _logs(path) if path.is_dir() else [_log(path)]
     if len(folders := sorted({log.path.parent for log in logs})) > 1:
         raise DataError(
@@ -86,16 +110,17 @@ def _cases(log: _Log) -> Iterator[SideCase]:
         by_filter.setdefault(sample["filter"], []).append(sample)
     results = _results(log)
     worse = {name for name, better in results.get("higher_is_better", {}).get(log.task, {}).items() if better is False}
+    record = _record(results, log.task)
     for name, samples in by_filter.items():
         metrics = [m for m in samples[0]["metrics"] if m not in LOWER_IS_BETTER | worse and _is_number(samples[0][m])]
         answered = tuple(_answered(log, sample, metrics) for sample in samples)
         yield SideCase(
-            name=log.task if len(by_filter) == 1 else f"{log.task}[{name}]",
+            name=record.get("case") or (log.task if len(by_filter) == 1 else f"{log.task}[{name}]"),
             task=log.task,
             main_metric=NAMES.get(metrics[0], metrics[0]) if metrics else None,
             source="lm_eval",
             read=lambda answered=answered: answered,  # type: ignore[misc]
-            record=_record(results, log.task),
+            record=record,
         )
 
 
@@ -180,4 +205,9 @@ def _record(results: Mapping[str, Any], task: str) -> dict[str, Any]:
         return {}
     shots = results.get("n-shot", {}).get(task)
     chat = results.get("chat_template") is not None
-    return {"model": results.get("model_name"), "prompting": {"shots": shots, "chat_template": chat}}
+    exported = ((results.get("configs", {}).get(task) or {}).get("metadata") or {}).get("evalsuite_case")
+    return {
+        "model": results.get("model_name"),
+        "prompting": {"shots": shots, "chat_template": chat},
+        **({"case": exported} if exported else {}),
+    }

@@ -37,7 +37,8 @@ def pair_cases(a: Side, b: Side) -> tuple[list[CasePair], list[str]]:
     """The pairs, and what has no partner, in words.
 
     Cases named by the caller are paired; else those of one name; else, where a task has one case left on each side,
-    these two. A run of ours and a sample log are paired by what was asked, since their names differ.
+    these two. A run of ours and a sample log are paired by what was asked, since their names differ; but where the
+    logs are an export of ours, its cases have their names, and those of one name are paired.
 
     Raises:
         DataError: a case that was named has no partner, or several.
@@ -46,7 +47,7 @@ def pair_cases(a: Side, b: Side) -> tuple[list[CasePair], list[str]]:
         return [CasePair(a=a.cases[a.only], b=b.cases[b.only])], []
     if a.only is not None or b.only is not None:
         return [_with_partner(a, b)], []
-    if _sources(a) != _sources(b):
+    if _sources(a) != _sources(b) and not a.cases.keys() & b.cases.keys():
         return _by_prompts(a, b)
     pairs = [CasePair(a=case, b=b.cases[name]) for name, case in a.cases.items() if name in b.cases]
     rest_a = [case for name, case in a.cases.items() if name not in b.cases]
@@ -70,10 +71,10 @@ def _with_partner(a: Side, b: Side) -> CasePair:
     named, other = (a, b) if a.only is not None else (b, a)
     assert named.only is not None
     case = named.cases[named.only]
-    if _sources(a) != _sources(b):
-        partner = _pooled(case, other) if case.source == "evalsuite" else _only_case(case, other)
-    elif case.name in other.cases:
+    if case.name in other.cases:
         partner = find_case(other, case.name)
+    elif _sources(a) != _sources(b):
+        partner = _pooled(case, other) if case.source == "evalsuite" else _only_case(case, other)
     else:
         partner = _only_case(case, other)
     return CasePair(a=case, b=partner) if named is a else CasePair(a=partner, b=case)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from evalsuite.compare.sides import Answered, Side, SideCase
 from evalsuite.errors import DataError
-from evalsuite.runs import CaseRun, read_run
+from evalsuite.runs import CaseRun, read_run, why_no_answers
 
 JUDGE = "judge"
 
@@ -17,7 +17,7 @@ def read_side(path: Path) -> Side:
     run = read_run(path)
     cases = {name: _side_case(case) for name, case in run.cases.items() if case.answers is not None}
     if not cases:
-        raise DataError(f"{path}: expected a run with answered questions; its {len(run.cases)} cases have none")
+        raise DataError(f"{path}: expected a run with answered questions; {why_no_answers(run)}")
     return Side(name=run.name, path=run.path, cases=cases)
 
 

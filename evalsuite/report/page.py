@@ -67,7 +67,8 @@ def _body(shown: Shown, *, with_prompts: bool) -> list[Html]:
     ]
     kept = [(identifier, name, made) for identifier, name, made in sections if made is not None]
     links = (element("a", name, href=f"#{identifier}") for identifier, name, _ in kept)
-    main = element("main", *(made for *_, made in kept))
+    left_out = [note(badge("unfaithful", "left out"), f" A damaged run: {reason}") for reason in shown.damaged]
+    main = element("main", *left_out, *(made for *_, made in kept))
     return [_header(shown), element("nav", *links, aria_label="Sections"), main]
 
 

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from evalsuite.errors import DataError
 from evalsuite.prompts import read_prompts
 from evalsuite.report.saved import Shown, ShownCase
 
@@ -55,7 +56,7 @@ def read_questions(shown: Shown, *, with_prompts: bool = True) -> list[Question]
     for number, case in enumerate(shown.cases):
         of_run = (str(case.saved.run.path), case.task)
         if with_prompts and of_run not in prompts:
-            prompts[of_run] = read_prompts(case.saved.run.path, case.task) if case.case.answers else {}
+            prompts[of_run] = _prompts(case)
         _add_case(questions, number, case, prompts.get(of_run, {}))
     return list(questions.values())
 
@@ -121,6 +122,20 @@ def _add_case(
         if flip := flips.get(line["id"]):
             margin, excused = flip["margin"], flip["excused"]
             question.flips.append([number, flip["reference"], flip["path"], margin, excused])
+
+
+def _prompts(case: ShownCase) -> Mapping[str, Mapping[str, Any]]:
+    """Those of the case's task, by hash; none where the case left no answers on disk."""
+    if not case.case.answers:
+        return {}
+    run = case.saved.run.path
+    try:
+        return read_prompts(run, case.task)
+    except DataError as error:
+        raise DataError(
+            f"{error}. --without-prompts makes the page without them; to have them written anew, delete the file and "
+            f"give the options of the run anew, with --resume={run}"
+        ) from error
 
 
 def _alike(line: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -32,6 +32,16 @@ class SavedRun:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Saved:
+    """What was found at the paths that were given."""
+
+    runs: Sequence[SavedRun]
+    """Oldest first, each once."""
+    damaged: Sequence[str] = ()
+    """Of each run that is left out, since its summary cannot be read: where it is and why."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ShownCase:
     """A case as the page shows it: its newest record among the runs."""
 
@@ -61,6 +71,8 @@ class Shown:
     """Label of a case to its records, by the index of their run in `runs`."""
     others: Sequence[str]
     """Names of cases that evaluate no task, which the page cannot show."""
+    damaged: Sequence[str] = ()
+    """As `Saved.damaged`."""
 
     @property
     def by_task(self) -> Mapping[str, Sequence[ShownCase]]:
@@ -70,22 +82,32 @@ class Shown:
         return tasks
 
 
-def read_saved(paths: Iterable[Path]) -> list[SavedRun]:
-    """The runs at these paths, oldest first, each once.
+def read_saved(paths: Iterable[Path]) -> Saved:
+    """The runs at these paths. One damaged run takes no other from the page.
 
     Raises:
-        DataError: a path is none of the three forms.
+        DataError: a path is none of the three forms, or not one run can be read.
     """
     runs: dict[Path, SavedRun] = {}
-    for path in paths:
-        for saved in _read(path):
+    damaged: dict[Path, str] = {}
+    for path in (found for given in paths for found in _expanded(given)):
+        try:
+            saved = _read(path)
+        except DataError as error:
+            if not _summary(path).is_file():
+                raise
+            damaged.setdefault(_summary(path).resolve(), str(error))
+        else:
             runs.setdefault(saved.run.path.resolve(), saved)
-    return sorted(runs.values(), key=lambda saved: saved.began)
+    if damaged and not runs:
+        raise DataError("\n".join(damaged.values()))
+    return Saved(runs=sorted(runs.values(), key=lambda saved: saved.began), damaged=tuple(damaged.values()))
 
 
-def shown(runs: Sequence[SavedRun]) -> Shown:
+def shown(saved: Saved) -> Shown:
     """The newest record of every case of every model, and all of them as history."""
-    every = [(index, case) for index, saved in enumerate(runs) for case in saved.run.cases.values()]
+    runs = saved.runs
+    every = [(index, case) for index, one in enumerate(runs) for case in one.run.cases.values()]
     evaluations = [(index, case) for index, case in every if case.record.get("task") and case.record.get("counters")]
     models = {(case.name, model_name(case.record)) for _, case in evaluations}
     of_several = {name for name, count in Counter(name for name, _ in models).items() if count > 1}
@@ -101,6 +123,7 @@ def shown(runs: Sequence[SavedRun]) -> Shown:
         cases=list(newest.values()),
         history=history,
         others=sorted({case.name for _, case in every if id(case) not in kept}),
+        damaged=saved.damaged,
     )
 
 
@@ -110,17 +133,26 @@ def model_name(record: Mapping[str, Any]) -> str:
     return f"{record.get('model', '?')} ({checkpoint})" if checkpoint else str(record.get("model", "?"))
 
 
-def _read(path: Path) -> list[SavedRun]:
-    if path.is_dir() and not (path / SUMMARY).exists():
-        inside = sorted(summary.parent for summary in path.glob(f"*/{SUMMARY}"))
-        if not inside:
-            raise DataError(f"{path}: expected a run's folder, or a folder of runs; found no {SUMMARY} in it")
-        return [saved for folder in inside for saved in _read(folder)]
+def _expanded(path: Path) -> list[Path]:
+    """The path, or the runs in it where it is a folder of runs."""
+    if not path.is_dir() or (path / SUMMARY).exists():
+        return [path]
+    inside = sorted(summary.parent for summary in path.glob(f"*/{SUMMARY}"))
+    if not inside:
+        raise DataError(f"{path}: expected a run's folder, or a folder of runs; found no {SUMMARY} in it")
+    return inside
+
+
+def _summary(path: Path) -> Path:
+    return path if path.name == SUMMARY else path / SUMMARY
+
+
+def _read(path: Path) -> SavedRun:
     if path.is_file() and path.name != SUMMARY:
-        return [_read_benchmark_json(path)]
+        return _read_benchmark_json(path)
     run = read_run(path)
     named = _BEGAN.match(run.name)
-    return [SavedRun(run=run, began=_parse(named[0]) if named else _modified(run.path / SUMMARY))]
+    return SavedRun(run=run, began=_parse(named[0]) if named else _modified(run.path / SUMMARY))
 
 
 def _read_benchmark_json(path: Path) -> SavedRun:

@@ -9,6 +9,7 @@ from typing import Any
 
 from evalsuite.errors import ConfigError
 from evalsuite.results import SUMMARY
+from evalsuite.resume.folder import FOLDER
 from evalsuite.resume.key import differences
 
 LATEST = "latest"
@@ -44,6 +45,8 @@ def choose(results: Path, resume: str, provenance: Mapping[str, Any]) -> tuple[P
 
 def _named(path: Path, provenance: Mapping[str, Any]) -> tuple[Path, str]:
     document = _document(path)
+    if document is None and (path / SUMMARY).is_file():
+        return _by_its_journal(path)
     if document is None:
         raise ConfigError(
             f"--resume: expected a run's folder, one with {SUMMARY} in it; got {path}. For the latest run, "
@@ -56,6 +59,17 @@ def _named(path: Path, provenance: Mapping[str, Any]) -> tuple[Path, str]:
             f"(they stand in its {SUMMARY}), or leave out --resume"
         )
     return path, f"goes on with {path}"
+
+
+def _by_its_journal(path: Path) -> tuple[Path, str]:
+    """A run whose summary is there and damaged. What it was asked cannot be compared, and need not be: batches are
+    recalled by their own key."""
+    if not any((path / FOLDER).glob("*.jsonl")):
+        raise ConfigError(
+            f"--resume: {path / SUMMARY} is there, but damaged, and the run has no journal that it could be made anew "
+            "from; leave out --resume"
+        )
+    return path, f"goes on with {path}; its damaged {SUMMARY} is made anew, and kept as {SUMMARY}.damaged"
 
 
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any], *, names: tuple[str, ...]) -> list[str]:

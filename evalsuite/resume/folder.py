@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evalsuite.resume.journal import Journal, holds_batches, key_of, measured_in
+from evalsuite.resume.journal import Journal, holds_batches, key_of, left_out, measured_in
 from evalsuite.resume.key import Key, differences
 from evalsuite.resume.lock import RunLock
 
@@ -28,6 +28,7 @@ class Journals:
         self._lock = RunLock(self._folder)
         self._opened: set[Path] = set()
         self._new: set[Path] = set()
+        self._damaged: dict[Path, int] = {}
 
     def open(self, stem: str, key: Key, *, shared: bool = False) -> Journal:
         """The journal of a set of answers, with what earlier processes kept of it.
@@ -42,7 +43,9 @@ class Journals:
         if not path.exists():
             self._new.add(path)
         self._opened.add(path)
-        return Journal(path, key, recall_from=usable)
+        journal = Journal(path, key, recall_from=usable)
+        self._damaged |= journal.damaged
+        return journal
 
     def holds(self, stem: str, key: Key) -> bool:
         """Whether an earlier process answered some of it."""
@@ -55,9 +58,12 @@ class Journals:
         return measured_in(path) if self._is_earlier(path) else None
 
     def not_used(self, stem: str, key: Key) -> str:
-        """Why the newest answers under this name are not used; empty where there are none, or they are."""
+        """Why the newest answers under this name are not used, or some of them; empty where there are none, or all
+        are used."""
         others = [path for path in self._folder.glob(f"{stem}.*.jsonl") if path not in self._opened]
         path = self._path(stem, key)
+        if damaged := self._damaged.get(path):
+            return f"{left_out(damaged)} of {path}; what stood there was done again"
         if not self.resumed or not others or (path.exists() and path not in self._new):
             return ""
         return "; ".join(differences(key_of(max(others, key=lambda path: path.stat().st_mtime)), key.parts))

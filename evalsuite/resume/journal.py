@@ -1,7 +1,7 @@
 """Every finished batch of a set of answers on disk, in the order finished, so that none is ever run again.
 
     RUN/journal/test_mmlu-padded.3f9c0d1e2a4b.jsonl      the name of the case, and the digest of its key
-        {"journal": 1, "key": {...}}                     what the answers depend on
+        {"journal": 2, "key": {...}}                     what the answers depend on
         {"part": {"pid": ..., "host": ..., "started": ...}}          a process begins to run batches
         {"begin": {"tokens_that_fit": null}}             the bound on batches in force when the first one was cut
         {"b": "9a...", "s": 0.021, "c": {...}, "r": [...]}           a batch: digest, seconds, work counters, results
@@ -11,6 +11,9 @@
 Batches, not questions, are what is kept. A later process makes the same plan over all questions and takes from here the
 batches that it finds here; the others it runs. So a question has the same neighbours, the same numbers and the same
 share of the counters as in an unbroken run. A plan over what is left would cut other batches, with other padding.
+
+Each line ends with `"sum"`, a checksum over its other bytes. A line that it does not fit, or that has none, counts as
+not written: its batch is run again. (Versions that wrote no checksum had other code, so other keys and other files.)
 """
 
 from __future__ import annotations
@@ -30,12 +33,15 @@ from evalsuite.measure.counters import WorkCounters
 from evalsuite.measure.timing import CLOCK
 from evalsuite.resume.codec import decode, encode
 from evalsuite.resume.key import Key
-from evalsuite.resume.storage import LineFile
+from evalsuite.resume.storage import LineFile, replace_file
 
 if TYPE_CHECKING:
     from evalsuite.runner import KeptBatch
 
-FORMAT = 1
+FORMAT = 2
+_SUM_BYTES = 8
+_SUM = len(',"sum":""}') + 2 * _SUM_BYTES
+"""How long a line's end is, from the comma before the checksum."""
 
 logger = logging.getLogger("evalsuite")
 
@@ -62,7 +68,12 @@ class Journal:
         self._began = False
         self.parts = 0
         """How many processes ran batches of it."""
+        self.damaged: dict[Path, int] = {}
+        """Lines that were left out because their checksum did not fit, by the file that they stood in."""
         for file in recall_from:
+            if damaged := drop_damaged(file):
+                self.damaged[file] = damaged
+                logger.warning("%s: %s; their batches are run again", file, left_out(damaged))
             for line in read_lines(file):
                 self._take_in(line)
         if path not in recall_from:
@@ -142,7 +153,12 @@ class Journal:
             self._begin = line["begin"]
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        self._file.append(json.dumps(line, ensure_ascii=False, separators=(",", ":")))
+        self._file.append(with_checksum(json.dumps(line, ensure_ascii=False, separators=(",", ":"))))
+
+
+def with_checksum(line: str) -> str:
+    """A JSON object with the checksum of its text as its last field."""
+    return f'{line[:-1]},"sum":"{_checksum(line[:-1].encode("utf-8", "surrogatepass"))}"}}'
 
 
 def batch_digest(batch: object) -> str:
@@ -154,26 +170,39 @@ def batch_digest(batch: object) -> str:
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines of a journal. Damaged ones, as power loss leaves them, are left out and logged."""
-    damaged = 0
+    """The lines of a journal but for torn and damaged ones, as power loss or a failing disk leaves them."""
     with path.open("rb") as file:
         for text in file:
-            try:
-                line = json.loads(text) if text.endswith(b"\n") else None
-            except ValueError:
-                line = None
-            if isinstance(line, dict):
-                yield line
-            else:
-                damaged += 1
-    if damaged:
-        logger.warning("%s: %d damaged lines are left out; their batches are run again", path, damaged)
+            if _is_whole(text):
+                yield json.loads(text)
+
+
+def drop_damaged(path: Path) -> int:
+    """Take damaged lines out of a file, in one step; how many. A torn last line is none: it was never kept.
+
+    Raises:
+        ResultsError: the file cannot be written; the old one stays.
+    """
+    with path.open("rb") as file:
+        lines = [text for text in file if text.endswith(b"\n")]
+    whole = [text for text in lines if _is_whole(text)]
+    if len(whole) < len(lines):
+        replace_file(path, b"".join(whole).decode("utf-8", "surrogatepass"))
+    return len(lines) - len(whole)
+
+
+def left_out(damaged: int) -> str:
+    return f"{damaged:,} damaged {'line is' if damaged == 1 else 'lines are'} left out"
 
 
 def key_of(path: Path) -> Mapping[str, Any]:
-    """What the answers in a journal depend on; empty where it was killed before it said so."""
-    first = next(read_lines(path), {})
-    key = first.get("key", {}) if first.get("journal") == FORMAT else {}
+    """What the answers in a journal of any version depend on, to be shown; empty where it does not say so."""
+    with path.open("rb") as file:
+        try:
+            first = json.loads(file.readline())
+        except ValueError:
+            return {}
+    key = first.get("key") if isinstance(first, dict) else None
     return key if isinstance(key, Mapping) else {}
 
 
@@ -185,3 +214,13 @@ def measured_in(path: Path) -> Mapping[str, Any] | None:
 
 def holds_batches(path: Path) -> bool:
     return any("b" in line for line in read_lines(path))
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=_SUM_BYTES).hexdigest()
+
+
+def _is_whole(text: bytes) -> bool:
+    """Whether a line ends with the checksum of what stands before it."""
+    line = text.rstrip(b"\n")
+    return text.endswith(b"\n") and line[-_SUM:] == f',"sum":"{_checksum(line[:-_SUM])}"}}'.encode()

@@ -17,6 +17,12 @@ from pathlib import Path
 
 from evalsuite.errors import ConfigError, ModelFilesError
 
+LOOKED_FOR = (
+    "a folder named step_500, ckpt-1000, checkpoint-1500, global_step2000, iter_300, epoch_3 or 2500, or one with a "
+    "trainer_state.json, that has model.safetensors or pytorch_model.bin, or an index of their shards, in it or in one "
+    "folder in it"
+)
+NO_CHECKPOINT = "neither weights in it nor a step in its name"
 STEP, EPOCH = "step", "epoch"
 _STEP = re.compile(r"(?:step|ckpt|checkpoint|iter(?:ation)?)s?[-_=.]?(\d+)|^(\d+)$", re.IGNORECASE)
 _EPOCH = re.compile(r"epochs?[-_=.]?(\d+)", re.IGNORECASE)
@@ -59,7 +65,9 @@ def find_checkpoints(folder: Path) -> tuple[list[Checkpoint], list[Skipped]]:
         counted = _counted(directory)
         weights = _weights_in(directory)
         if counted is None and weights is None:
-            continue  # logs, samples, what else a training run leaves
+            if not directory.name.startswith("."):  # logs, samples, what else a training run leaves
+                skipped.append(Skipped(name=directory.name, reason=NO_CHECKPOINT + _several(directory)))
+            continue
         reason = _why_not(directory, counted, weights)
         if counted is not None and weights is not None and not reason:
             step, unit = counted
@@ -82,7 +90,7 @@ def _why_not(directory: Path, counted: tuple[int, str] | None, weights: Path | N
     if _UNFINISHED.search(directory.name):
         return "still being written, by its name"
     if weights is None:
-        return "no weights in it, or not yet"
+        return "no weights in it, or not yet" + _several(directory)
     if counted is None:
         return "no step in its name, nor a trainer_state.json that tells it"
     return _damage(weights)
@@ -104,8 +112,18 @@ def _weights_in(directory: Path) -> Path | None:
     """The directory itself, or the only one in it that has weights; None for neither."""
     if _holds_weights(directory):
         return directory
-    inner = [path for path in sorted(directory.iterdir()) if path.is_dir() and _holds_weights(path)]
+    inner = _inner(directory)
     return inner[0] if len(inner) == 1 else None
+
+
+def _inner(directory: Path) -> list[Path]:
+    return [path for path in sorted(directory.iterdir()) if path.is_dir() and _holds_weights(path)]
+
+
+def _several(directory: Path) -> str:
+    """What a reason goes on with where it is not clear which weights are meant."""
+    inner = [path.name for path in _inner(directory)]
+    return f", but in {len(inner)} folders in it ({', '.join(inner)}), and one is expected" if inner else ""
 
 
 def _holds_weights(directory: Path) -> bool:

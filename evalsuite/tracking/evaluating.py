@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,8 @@ _TESTS_FAILED = 1
 _USAGE_ERROR, _NOTHING_COLLECTED = 4, 5
 """pytest's exit codes; by a command line that gives one of the last two, no checkpoint can be evaluated."""
 _PR_SET_PDEATHSIG = 1
+_FAILURE = re.compile(r"_{2,} .+ _{2,}")
+_HEADING = re.compile(r"_{2,} .+ _{2,}|={2,} .+ ={2,}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,9 +136,27 @@ def _dying_with_us() -> Callable[[], object] | None:
 
 
 def _last_lines(log: Path) -> str:
-    """What a person looks for at the end of pytest's output: its errors, else its last lines."""
+    """What a person looks for at the end of pytest's output: its errors, else its last lines.
+
+    pytest cuts the lines of its summary (`FAILED test - reason`) to the terminal's width, so reasons are taken from
+    where it shows each failure by itself.
+    """
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    errors = [line.removeprefix("E ").strip() for line in lines if line.startswith(("ERROR", "FAILED", "E  "))]
+    raised = list(_reasons(lines))
+    summary = [line for line in lines if line.startswith(("ERROR", "FAILED"))]
+    if raised:
+        summary = [line.split(" - ")[0] for line in summary]
+    errors = list(dict.fromkeys(raised))[-SHOWN_LINES:] + list(dict.fromkeys(summary))[-SHOWN_LINES:]
     if not lines:
         raise DataError(f"{log}: expected pytest's output, found none")
-    return " | ".join(dict.fromkeys(errors[-SHOWN_LINES:] or lines[-SHOWN_LINES:]))
+    return " | ".join(errors or lines[-SHOWN_LINES:])
+
+
+def _reasons(lines: Sequence[str]) -> Iterator[str]:
+    """What was raised, below each heading `____ test ____`: lines `E   reason`; where there is none, the first line."""
+    for number, line in enumerate(lines):
+        if not _FAILURE.fullmatch(line):
+            continue
+        body = list(itertools.takewhile(lambda one: not _HEADING.fullmatch(one), lines[number + 1 :]))
+        raised = [one.removeprefix("E ").strip() for one in body if one.startswith("E  ")]
+        yield from raised or body[:1]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from evalsuite.errors import ConfigError, EvalsuiteError
 from evalsuite.resume.lock import RunLock
 from evalsuite.tracking import scores as scoring
-from evalsuite.tracking.checkpoints import Checkpoint, find_checkpoints
+from evalsuite.tracking.checkpoints import LOOKED_FOR, NO_CHECKPOINT, Checkpoint, Skipped, find_checkpoints
 from evalsuite.tracking.evaluating import Evaluated, evaluate, pytest_arguments
 from evalsuite.tracking.state import Done, add_done, current, options_key, read_done
 
@@ -78,7 +78,7 @@ class _Found:
 
 def _look(plan: Plan, key: str, given_up: frozenset[str]) -> _Found:
     checkpoints, skipped = find_checkpoints(plan.folder)
-    said = [f"{left.name}: skipped: {left.reason}" for left in skipped]
+    said = list(_left_aside(skipped))
     known, unreadable = [], set()
     for checkpoint in checkpoints:
         try:
@@ -92,12 +92,23 @@ def _look(plan: Plan, key: str, given_up: frozenset[str]) -> _Found:
         if fingerprint not in seen | given_up:
             new.setdefault(fingerprint, checkpoint)
     said.append(f"{len(known):,} checkpoints in {plan.folder}, {len(new):,} to evaluate")
+    if not checkpoints:
+        said.append(f"a checkpoint is {LOOKED_FOR}")
     return _Found(
         known=known,
         new=[(checkpoint, fingerprint) for fingerprint, checkpoint in new.items()],
         unreadable=frozenset(unreadable),
         said=said,
     )
+
+
+def _left_aside(skipped: Sequence[Skipped]) -> Iterator[str]:
+    """Folders that do not look like checkpoints share a line: a training run leaves many."""
+    from evalsuite.loading.sources import some
+
+    if others := [left.name for left in skipped if left.reason == NO_CHECKPOINT]:
+        yield f"passed over, {NO_CHECKPOINT}: {some(others)}"
+    yield from (f"{left.name}: skipped: {left.reason}" for left in skipped if left.reason != NO_CHECKPOINT)
 
 
 def _evaluate(
@@ -164,10 +175,12 @@ def _fingerprint(checkpoint: Checkpoint, model: str | None) -> str:
     from evalsuite.loading.sources import TOKENIZER_FILES, find_source, find_weights
 
     path = checkpoint.path
-    if model is None and not (
-        (path / "config.json").is_file() and any((path / name).is_file() for name in TOKENIZER_FILES)
-    ):
-        raise ConfigError(f"{path}: expected config.json and a tokenizer beside the weights; name the model: --model")
+    if model is None:
+        missing = [] if (path / "config.json").is_file() else ["no config.json"]
+        if not any((path / name).is_file() for name in TOKENIZER_FILES):
+            missing.append(f"no tokenizer ({' or '.join(TOKENIZER_FILES)})")
+        if missing:
+            raise ConfigError(f"{path}: found {' and '.join(missing)} beside the weights; name the model: --model")
     config = InferenceConfig(model=str(path)) if model is None else InferenceConfig(model=model, checkpoint=str(path))
     source = find_source(config)
     return fingerprint.of_files(

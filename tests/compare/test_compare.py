@@ -224,3 +224,14 @@ def test_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
     twice = write_run(tmp_path / "twice", {MMLU: [question(0, "A"), question(0, "B")]})
     assert main(["compare", str(a), str(twice)]) == 2
     assert "expected one answer a question, got several for 'q/0'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["compare", "export"])
+def test_a_run_that_was_killed_is_said_to_be_unfinished(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    killed = write_run(tmp_path / "killed", {})
+    (killed / "journal").mkdir()
+    (killed / "journal" / "test_mmlu-padded.0.jsonl").touch()
+    assert main([command, str(killed), *([str(killed)] if command == "compare" else [])]) == 2
+    assert f"it is not finished; to finish it, give its options anew, with --resume={killed}" in capsys.readouterr().err

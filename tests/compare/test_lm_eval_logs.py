@@ -14,11 +14,12 @@ import pytest
 from evalsuite.cli import main
 from evalsuite.compare.comparing import Comparison, compare
 from evalsuite.compare.opening import open_side
+from evalsuite.compare.showing import text_lines
 from evalsuite.config import ExecutionOptions
 from evalsuite.engines.transformers import TransformersEngine
 from evalsuite.errors import DataError
 from evalsuite.evaluation import answer, grade, prepare
-from evalsuite.results import question_line
+from evalsuite.results import file_stem, question_line
 from evalsuite.tasks import DataSource, Prompting, get_task
 from tests.compare.making import write_run
 from tests.tasks.samples import write_hub
@@ -190,6 +191,42 @@ def test_several_accepted_answers_are_told_apart(logs: Path, tmp_path: Path, tar
     (tmp_path / file.name).write_text(json.dumps(sample | {"target": target}) + "\n")
     (case,) = open_side(str(tmp_path)).cases.values()
     assert case.read()[0].gold == gold
+
+
+@pytest.fixture
+def exported(our_run: Path, logs: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """A run of two cases that share their questions, and its export: CASE/MODEL/results and samples."""
+    lines = [json.loads(line) for line in (our_run / "0.jsonl").read_text().splitlines()]
+    cases = ("test_mmlu[padded]", "test_mmlu[packed]")
+    run = write_run(tmp_path / "run", dict.fromkeys(cases, lines))
+    (file,) = logs.glob("*/samples_mmlu_anatomy_*.jsonl")
+    for case in cases:
+        folder = tmp_path / "export" / file_stem(case) / "nano"
+        folder.mkdir(parents=True)
+        shutil.copy(file, folder / "samples_mmlu_2026-01-31T23-59-58.jsonl")
+        named = {"configs": {"mmlu": {"metadata": {"evalsuite_case": case}}}, "n-shot": {"mmlu": 0}}
+        (folder / "results_2026-01-31T23-59-58.json").write_text(json.dumps(named))
+    return run, tmp_path / "export"
+
+
+def test_an_export_is_compared_case_by_case(exported: tuple[Path, Path]) -> None:
+    run, export = exported
+    for a, b in ((run, export), (export, run), (export, export)):
+        comparison = compared(a, b)
+        assert {case.name for case in comparison.cases} == {"test_mmlu[padded]", "test_mmlu[packed]"}
+        assert all(case.changes == () for case in comparison.cases)
+    one = compared(run, export / "test_mmlu-packed")
+    assert [case.name for case in one.cases] == ["test_mmlu[packed]"]
+    assert any("test_mmlu[padded] is in A only" in line for line in text_lines(one))
+    named = compare(open_side(f"{run}:test_mmlu[packed]"), open_side(str(export)))
+    assert [case.name for case in named.cases] == ["test_mmlu[packed]"]
+
+
+def test_a_folder_of_several_runs_of_the_harness_is_refused_and_they_are_named(logs: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        shutil.copytree(logs, tmp_path / "all" / name)
+    with pytest.raises(DataError, match=r"found the logs of 2 runs; give one of .*all/one, .*all/two"):
+        open_side(str(tmp_path / "all"))
 
 
 def test_other_questions_are_refused(our_run: Path, logs: Path) -> None:

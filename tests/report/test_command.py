@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from evalsuite.cli import USAGE_ERROR, main
-from tests.report.making import varied_run
+from tests.report.making import varied_run, write_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,10 +53,60 @@ def test_without_a_run_the_newest_of_the_default_folder_is_shown(tmp_path, monke
     assert "test_batch_size[8]" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
+def test_without_a_run_those_without_answers_are_passed_over_and_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / ".evalsuite"
+    for name in ("20260201-000000-mistyped-1", "20260202-000000-damaged-1", "20260203-000000-killed-1"):
+        write_run(folder, {}, name=name)
+    (folder / "20260202-000000-damaged-1" / "summary.json").write_text("{")
+    (folder / "20260203-000000-killed-1" / "journal").mkdir()
+    (folder / "20260203-000000-killed-1" / "journal" / "test_x.0.jsonl").write_text("")
+    assert main(["report"]) == USAGE_ERROR
+    assert "expected at least one run's folder with answers" in capsys.readouterr().err
+    varied_run(folder)
+    assert main(["report"]) == 0
+    assert "test_batch_size[8]" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    said = capsys.readouterr()
+    killed, damaged, mistyped = said.err.splitlines()
+    assert "killed-1: it is not finished; to finish it" in killed and "--resume=" in killed
+    assert "passed over: .evalsuite/20260202-000000-damaged-1/summary.json: expected JSON" in damaged
+    assert mistyped.endswith("20260201-000000-mistyped-1: it was ended before its first answer")
+    assert re.fullmatch(r"report\.html: [\d.]+ kB\n", said.out)
+
+
+def test_the_page_s_usual_place_is_no_part_of_the_repository():
+    assert "/report.html" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+
+
 def test_prompts_are_left_out_on_request(tmp_path):
     output = tmp_path / "report.html"
     assert main(["report", str(varied_run(tmp_path)), "-o", str(output), "--without-prompts"]) == 0
     assert "The text of 4 prompts is not on this page." in output.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_damaged_run_is_left_out_with_the_reason_and_the_others_are_shown(tmp_path, capsys, by_name):
+    runs = tmp_path / "runs"
+    varied_run(runs)
+    damaged = write_run(runs, {}, name="20260201-000000-x-1")
+    (damaged / "summary.json").write_text('{"run": "x", "ca')
+    output = tmp_path / "report.html"
+    assert main(["report", *map(str, sorted(runs.iterdir()) if by_name else [runs]), "-o", str(output)]) == 0
+    page, said = output.read_text(encoding="utf-8"), capsys.readouterr()
+    assert "test_batch_size[8]" in page
+    for told in (said.err, page):
+        assert f"{damaged / 'summary.json'}: expected JSON as a run writes it; the file is there, but damaged" in told
+    assert main(["report", str(damaged), "-o", str(output)]) == USAGE_ERROR
+
+
+def test_damaged_prompts_say_how_the_page_comes_without_them(tmp_path, capsys):
+    run = varied_run(tmp_path)
+    (prompts,) = run.glob("prompts-*.gz")
+    prompts.write_bytes(prompts.read_bytes()[:-20])
+    output = ["-o", str(tmp_path / "report.html")]
+    assert main(["report", str(run), *output]) == USAGE_ERROR
+    assert "--without-prompts makes the page without them" in capsys.readouterr().err
+    assert main(["report", str(run), *output, "--without-prompts"]) == 0
 
 
 def test_what_is_no_run_and_what_cannot_be_written_are_usage_errors(tmp_path, capsys):

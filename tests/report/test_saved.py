@@ -17,7 +17,7 @@ def test_runs_are_in_the_order_in_which_they_began_and_each_is_there_once(tmp_pa
     new = write_run(tmp_path, {"test_mmlu[padded]": record("test_mmlu[padded]")}, name=NEW)
     write_run(tmp_path, {}, name=OLD)
     runs = read_saved([new, tmp_path, new / "summary.json"])
-    assert [saved.run.name for saved in runs] == [OLD, NEW]
+    assert [saved.run.name for saved in runs.runs] == [OLD, NEW]
 
 
 def test_of_each_case_the_newest_record_is_shown_and_all_are_history(tmp_path):
@@ -52,7 +52,7 @@ def test_what_pytest_benchmark_saved_is_a_run_too(tmp_path):
     saved = tmp_path / "0001_run.json"
     rows = [{"name": "test_mmlu[padded]", "extra_info": record("test_mmlu[padded]")}]
     saved.write_text(json.dumps({"datetime": "2026-01-01T00:00:00+00:00", "benchmarks": rows}))
-    (run,) = read_saved([saved])
+    (run,) = read_saved([saved]).runs
     assert (run.run.name, run.began.year, list(run.run.cases)) == ("0001_run", 2026, ["test_mmlu[padded]"])
 
 

@@ -79,6 +79,21 @@ def test_the_summary_holds_every_case_so_far(tmp_path):
     assert sorted(path.name for path in run.path.iterdir()) == ["journal", "summary.json"]
 
 
+@pytest.mark.parametrize("damaged", ['{"run": "x", "cases": {"test_mm', "", "[]", '{"cases": 3}'])
+def test_a_run_whose_summary_is_damaged_is_gone_on_with_by_its_journal(tmp_path, damaged):
+    about = {"provenance": {"options": {"limit": 3}}}
+    run = ResultsRun(tmp_path, label="nano", about=about)
+    run.close(finished=False)
+    (run.path / "summary.json").write_text(damaged)
+    later = ResultsRun(tmp_path, label="nano", about=about, resume=run.path)
+    later.add_case("test_x", {"score": 0.5})
+    later.close(finished=True)
+    made = json.loads((run.path / "summary.json").read_text())
+    assert (made["cases"], made["finished"]) == ({"test_x": {"score": 0.5}}, True)
+    assert (made["provenance"], made["resumed"]) == (about["provenance"], [about["provenance"]])
+    assert (run.path / "summary.json.damaged").read_text() == damaged
+
+
 def test_a_folder_that_cannot_be_written_to_is_refused_with_the_remedy(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ConfigError, match=r"results folder .*--results DIR"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from evalsuite.measure.counters import WorkCounters
 from evalsuite.measure.timing import CLOCK
 from evalsuite.resume.codec import decode, encode, pack_floats, unpack_floats
 from evalsuite.resume.folder import Journals
-from evalsuite.resume.journal import Journal
+from evalsuite.resume.journal import Journal, read_lines, with_checksum
 from evalsuite.resume.key import Key, code_fingerprint, differences
 from evalsuite.runner import KeptBatch, ModelRunner
 from evalsuite.types import ChoiceScores, EncodedChoices, EncodedPrompt, Generation
@@ -117,7 +118,53 @@ def test_a_damaged_line_costs_its_own_batch_only_and_is_told(tmp_path, caplog):
     lines[damaged] = b"\0" * len(lines[damaged])
     (tmp_path / "j").write_bytes(b"\n".join(lines))
     assert [kept is not None for kept in recalled(tmp_path / "j", "a", "b")] == [False, True]
-    assert "1 damaged lines are left out" in caplog.text
+    assert "1 damaged line is left out" in caplog.text
+
+
+def test_a_changed_number_is_no_answer_but_costs_its_batch_and_is_told_once(tmp_path, caplog):
+    keep(tmp_path / "j", a=-8.029, b=-1.0, c=-2.0)
+    before = (tmp_path / "j").read_bytes()
+    (tmp_path / "j").write_bytes(before.replace(b"-8.029", b"-8.329"))
+    assert [kept is not None for kept in recalled(tmp_path / "j", "a", "b", "c")] == [False, True, True]
+    assert caplog.text.count("1 damaged line is left out") == 1
+    caplog.clear()
+    keep(tmp_path / "j", a=-8.029)
+    again = recalled(tmp_path / "j", "a", "b", "c")
+    assert [kept and kept.results[0].logprobs for kept in again] == [(-8.029,), (-1.0,), (-2.0,)]
+    assert not caplog.text
+
+
+def test_a_line_without_a_checksum_counts_as_damaged(tmp_path):
+    keep(tmp_path / "j", a=-0.5, b=-1.0)
+    lines = [json.loads(line) for line in (tmp_path / "j").read_text().splitlines()]
+    for line in lines:
+        if line.get("r", [[None, None]])[0][1] == "a":
+            del line["sum"]
+    (tmp_path / "j").write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
+    assert [kept is not None for kept in recalled(tmp_path / "j", "a", "b")] == [False, True]
+
+
+@given(text=st.text(st.characters()), place=st.integers(0), bit=st.integers(0, 7))
+def test_one_changed_bit_anywhere_in_a_line_is_found(tmp_path_factory, text, place, bit):
+    path = tmp_path_factory.mktemp("bit") / "j"
+    content = bytearray(with_checksum(json.dumps({"b": text}, ensure_ascii=False)).encode("utf-8", "surrogatepass"))
+    path.write_bytes(content + b"\n")
+    assert [line["b"] for line in read_lines(path)] == [text]
+    content[place % len(content)] ^= 1 << bit
+    path.write_bytes(content + b"\n")
+    assert list(read_lines(path)) == []
+
+
+def test_a_journal_of_surrogates_is_still_one_when_a_line_is_taken_out(tmp_path):
+    keep(tmp_path / "j", **{"a\ud800": -0.5, "b": -1.0})
+    (tmp_path / "j").write_bytes((tmp_path / "j").read_bytes().replace(b"[-1.0]", b"[-1.5]"))
+    assert [kept is not None for kept in recalled(tmp_path / "j", "a\ud800", "b")] == [True, False]
+
+
+def test_a_journal_of_an_earlier_version_still_says_what_it_depended_on(tmp_path):
+    (tmp_path / "journal").mkdir()
+    (tmp_path / "journal" / "case.0123456789ab.jsonl").write_text('{"journal":1,"key":{"model":"b"}}\n')
+    assert Journals(tmp_path, resumed=True).not_used("case", Key(parts={"model": "a"})) == "model: b -> a"
 
 
 def test_a_recalled_batch_takes_on_the_clock_what_it_took_when_it_was_run(tmp_path):

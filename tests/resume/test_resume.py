@@ -61,6 +61,25 @@ def test_a_measured_case_is_played_back_with_its_times_and_its_answers(run_suite
         assert list(after.cases[name].lines()) == list(case.lines())
 
 
+def test_a_changed_number_in_the_journal_is_answered_again_and_the_run_says_so(run_suite, project):
+    options = ("--results=out", "--strategy=padded", "--benchmark-disable")
+    run_suite(*options).assert_outcomes(passed=1)
+    run = unfinished(project.path / "out")
+    (answers,) = (run / "journal").glob("test_*.jsonl")
+    lines = answers.read_text().splitlines()
+    number = next(index for index, line in enumerate(lines) if '"r":[' in line)
+    digit = lines[number].index(",-") + 2
+    lines[number] = lines[number][:digit] + str(9 - int(lines[number][digit])) + lines[number][digit + 1 :]
+    answers.write_text("\n".join([*lines, ""]))
+    (before,) = (list(case.lines()) for case in read_run(run).cases.values())
+    result = run_suite(*options, "--resume")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*not used: 1 damaged line is left out of *.jsonl; what stood there was done again"])
+    (after,) = (list(case.lines()) for case in read_run(run).cases.values())
+    assert after == before
+    assert "damaged" not in run_suite(*options, f"--resume={run}").stdout.str()
+
+
 def test_a_finished_run_is_not_gone_on_with_unless_it_is_named(run_suite, project):
     options = ("--results=out", "--strategy=padded", "--benchmark-disable")
     run_suite(*options).assert_outcomes(passed=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,24 @@ def test_a_broken_line_in_the_middle_is_an_error_that_names_it(run: Path) -> Non
     path.write_text("nonsense\n" + path.read_text())
     with pytest.raises(DataError, match=r"test_mmlu-padded\.jsonl:1: expected one JSON object"):
         list(read_run(run).cases["test_mmlu[padded]"].lines())
+
+
+@pytest.mark.parametrize("damaged", [b"nonsense\n{}\n", b"5\n{}\n", b"\xff\xfe\n{}\n", None])
+def test_damaged_answers_are_an_error_that_says_what_to_do(run: Path, damaged: bytes | None) -> None:
+    path = run / "test_mmlu-padded.jsonl"
+    path.unlink() if damaged is None else path.write_bytes(damaged)
+    with pytest.raises(DataError, match=r"test_mmlu-padded\.jsonl.*with --resume=.*" + run.name):
+        list(read_run(run).cases["test_mmlu[padded]"].lines())
+
+
+def test_a_damaged_summary_is_said_to_be_there_and_what_to_do(run: Path) -> None:
+    summary = run / "summary.json"
+    summary.write_bytes(summary.read_bytes()[:40])
+    with pytest.raises(DataError, match=rf"the file is there, but damaged: .*with --resume={run}"):
+        read_run(run)
+    shutil.rmtree(run / "journal")
+    with pytest.raises(DataError, match="no journal that it could be made anew from: run it again"):
+        read_run(run)
 
 
 def test_missing_answers_are_an_error_that_names_the_file(run: Path) -> None:

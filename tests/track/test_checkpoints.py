@@ -72,6 +72,10 @@ def test_what_is_not_whole_is_left_aside_with_the_reason(tmp_path: Path) -> None
     (tmp_path / "step_5" / "model.safetensors").unlink()
     (tmp_path / "step_5" / "model.safetensors.index.json").write_text('{"weight_map": {"w": "a.safetensors"}}')
     (tmp_path / "logs").mkdir()
+    (tmp_path / ".git").mkdir()
+    for inner in ("a", "b"):
+        checkpoint(tmp_path, "step_7", inner)
+        checkpoint(tmp_path, "final", inner)
     found, skipped = find_checkpoints(tmp_path)
     reasons = {left.name: left.reason for left in skipped}
     assert [checkpoint.name for checkpoint in found] == ["ckpt-1"]
@@ -79,6 +83,9 @@ def test_what_is_not_whole_is_left_aside_with_the_reason(tmp_path: Path) -> None
     assert "cut short" in reasons.pop("step_4")
     assert "1 of 1 shards are missing: a.safetensors" in reasons.pop("step_5")
     assert reasons == {
+        "logs": "neither weights in it nor a step in its name",
+        "final": "neither weights in it nor a step in its name, but in 2 folders in it (a, b), and one is expected",
+        "step_7": "no weights in it, or not yet, but in 2 folders in it (a, b), and one is expected",
         "best": "no step in its name, nor a trainer_state.json that tells it",
         "step_1": "step 1 is ckpt-1 already",
         "step_3": "no weights in it, or not yet",

@@ -113,6 +113,45 @@ def test_whole_checkpoints_need_no_model_and_those_of_weights_alone_do(
     assert "checkpoint-30: FAILED" in (out := capsys.readouterr().out) and "name the model: --model" in out
 
 
+@pytest.mark.parametrize(
+    ("gone", "said"),
+    [
+        (["config.json"], "found no config.json beside the weights"),
+        (["tokenizer.json"], "found no tokenizer (tokenizer.json or "),
+        (["config.json", "tokenizer.json"], "found no config.json and no tokenizer (tokenizer.json or "),
+    ],
+    ids=["config", "tokenizer", "both"],
+)
+def test_what_a_checkpoint_lacks_is_named(
+    calls: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], gone: list[str], said: str
+) -> None:
+    directory = write_checkpoint(tmp_path / "ck", "checkpoint-10", 0.0, whole=True)
+    for name in gone:
+        (directory / name).unlink()
+    assert track() == 1
+    assert f"checkpoint-10: FAILED: ck/checkpoint-10: {said}" in capsys.readouterr().out
+
+
+def test_a_folder_without_checkpoints_says_what_is_looked_for(
+    calls: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ck").mkdir()
+    assert track("--model", "nano") == 0
+    out = capsys.readouterr().out
+    assert "0 checkpoints in ck" in out and "a checkpoint is a folder named step_500, ckpt-1000" in out
+
+
+def test_folders_that_are_passed_over_are_named_in_one_line(
+    calls: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("final", "logs"):
+        (folder / name).mkdir()
+    track("--model", "nano")
+    out = capsys.readouterr().out
+    assert "passed over, neither weights in it nor a step in its name: final, logs\n" in out
+    assert "a checkpoint is" not in out
+
+
 def failing(broken: str, evaluate: Any, error: type[BaseException] | None = None) -> Any:
     def run(name: str, arguments: Sequence[str], out: Path) -> Evaluated:
         if name == broken and error is not None:
@@ -242,6 +281,8 @@ def test_mmlu(pytestconfig):
     record = {"task": "mmlu", "score": metric, "metrics": [metric], "verdict": verdict}
     (run / "summary.json").write_text(json.dumps({"run": name, "cases": {"test_mmlu[padded]": record}}))
     assert name != "ckpt-500", "a case that fails"
+    if name == "ckpt-700":
+        pytest.fail("ModelFilesError: " + "a reason longer than a line, " * 9 + "to its end", pytrace=False)
     assert faithful
 """
 
@@ -274,6 +315,14 @@ def test_each_checkpoint_has_a_process_of_its_own_which_gets_pytests_options(
     write_checkpoint(tmp_path / "ck", "ckpt-600", 0.3)
     assert main([*elsewhere, "-k", "nothing"]) == 2
     assert capsys.readouterr().out.count("...") == 1, "no checkpoint could fare better, so the first ends the call"
+
+
+def test_a_reason_is_shown_whole(elsewhere: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_checkpoint(tmp_path / "ck", "ckpt-700", 0.1)
+    assert main(elsewhere) == 1
+    reason = "ModelFilesError: " + "a reason longer than a line, " * 9 + "to its end"
+    out = capsys.readouterr().out
+    assert f"ckpt-700: FAILED: pytest ended with code 1: {reason} | FAILED benchmarks/test_mmlu.py::test_mmlu (" in out
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a child outlives a parent that is killed")
