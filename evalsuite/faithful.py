@@ -272,7 +272,7 @@ def _differences(left: Sequence[float], right: Sequence[float]) -> list[float]:
 
 def _require_overlap(reference: Mapping[str, object], path: Mapping[str, object], fp32: Mapping[str, object]) -> None:
     if not reference:
-        raise ConfigError("nothing to compare: the reference answered no question; raise --reference-limit or --limit")
+        raise ConfigError("nothing to compare: the reference answered no question; look at what --data holds")
     for name, other in (("path", path), ("fp32 reference", fp32)):
         missing = sorted(reference.keys() - other.keys())
         if missing:

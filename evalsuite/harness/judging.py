@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalsuite.errors import JudgeError
 from evalsuite.harness.case import Case, Measurement
+from evalsuite.judge.address import LOCAL_PREFIX
 from evalsuite.judge.prompts import PROMPTS
 from evalsuite.judge.summary import JudgeSummary, refuse_missing, summarise
 from evalsuite.judge.types import Judge, JudgeGrade, JudgeQuestion
@@ -33,7 +34,12 @@ class Grading:
     def problem(self) -> str:
         """Why the case fails; empty where it does not."""
         try:
-            refuse_missing(self.summary, self.max_missing)
+            refuse_missing(
+                self.summary,
+                self.max_missing,
+                local=self.judge.startswith(LOCAL_PREFIX),
+                option="--judge-max-missing",
+            )
         except JudgeError as error:
             return f"{type(error).__name__}: {error}"
         return ""

@@ -87,8 +87,9 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def read_options(config: pytest.Config) -> SuiteOptions:
-    """Raises `ConfigError` for values that cannot be meant."""
+    """Raises `ConfigError` for values that cannot be meant, and for directories that are not there."""
     model = config.getoption("--model")
+    _refuse_absent(model, config.getoption("--checkpoint"), config.getoption("--data"))
     data = config.getoption("--data") or ("sample" if model == NANO_MODEL or model.startswith(SHAPE_PREFIX) else "hub")
     # The sample is small, and nano quick: there the verdict covers every question.
     usual_limit = None if (model, data) == (NANO_MODEL, "sample") else REFERENCE_LIMIT
@@ -130,6 +131,24 @@ def read_options(config: pytest.Config) -> SuiteOptions:
         judge=read_judge_options(config.getoption),
         gate=read_gate_options(config.getoption, root=config.rootpath, called_from=config.invocation_params.dir),
     )
+
+
+def _refuse_absent(model: str, checkpoint: str | None, data: str | None) -> None:
+    """Once, rather than in each case that would have needed it."""
+    if model != NANO_MODEL and not model.startswith(SHAPE_PREFIX) and not Path(model).expanduser().is_dir():
+        from evalsuite.loading.sources import why_no_model  # with torch
+
+        if (reason := why_no_model(model)) is not None:
+            raise ConfigError(f"--model: {reason}")
+    if checkpoint is not None and not Path(checkpoint).expanduser().is_dir():
+        raise ConfigError(
+            f"--checkpoint: no such directory: {checkpoint}. Give the directory that holds the weights to evaluate"
+        )
+    if data not in (None, "sample", "hub") and not Path(data).is_dir():
+        raise ConfigError(
+            f"--data: no such directory: {data}. Give the one that holds the released files in mmlu/, viquad/, ..., or "
+            "sample, or hub"
+        )
 
 
 def _strategies(given: list[str]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from evalsuite.faithful import NOISE_FLOOR
 from evalsuite.harness.judge_lines import judge_cell, judge_notes, mean
 from evalsuite.harness.workers import sharing_note
 
@@ -19,6 +20,9 @@ LONG_SECONDS = 5.0
 SHOWN_FLIPS = 10
 SHOWN_EXCUSED = 3
 SHOWN_CHARACTERS = 40
+SHOWN_BEFORE = 16
+"""Characters before the first that differs, where a text is too long to be shown whole."""
+ELLIPSIS = "..."
 
 
 def closing_lines(records: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -53,6 +57,12 @@ def flip_lines(case: str, verdict: Verdict) -> list[str]:
         ]
     if len(unexcused) > SHOWN_FLIPS:
         lines.append(f"... and {len(unexcused) - SHOWN_FLIPS} more")
+    if verdict.measured_noise > NOISE_FLOOR:  # a run in float32 has less
+        lines += [
+            "",
+            "Is it rounding? Run this case again with --dtype float32: what rounding to 16 bits has changed is then "
+            "equal, and what the path computes otherwise is not.",
+        ]
     return lines
 
 
@@ -143,7 +153,7 @@ def _excused_flips(record: Mapping[str, Any]) -> Iterable[str]:
     """Which questions rounding decides, so that a flip is never only a number."""
     flips = [flip for flip in record["verdict"].get("flips", ()) if flip["excused"]]
     shown = "; ".join(
-        f"{flip['id']} {_shortened(flip['reference'])} -> {_shortened(flip['path'])} (margin {flip['margin']:.2g})"
+        f"{flip['id']} {' -> '.join(_both(flip['reference'], flip['path']))} (margin {flip['margin']:.2g})"
         for flip in flips[:SHOWN_EXCUSED]
     )
     more = f"; and {len(flips) - SHOWN_EXCUSED} more" if len(flips) > SHOWN_EXCUSED else ""
@@ -153,12 +163,33 @@ def _excused_flips(record: Mapping[str, Any]) -> Iterable[str]:
 
 def _flip(flip: Flip) -> tuple[str, ...]:
     margin = "-" if flip.margin is None else f"{flip.margin:.2g}"
-    return flip.id, _shortened(flip.reference), _shortened(flip.path), margin, "below noise" if flip.excused else ""
+    remark = "below noise" if flip.excused else ""
+    if flip.reference == flip.path:
+        remark = "the same text, ended at another token"
+    return flip.id, *_both(flip.reference, flip.path), margin, remark
 
 
-def _shortened(text: str) -> str:
-    shown = repr(text)
-    return shown if len(shown) <= SHOWN_CHARACTERS else shown[: SHOWN_CHARACTERS - 3] + "..."
+def _both(reference: str, path: str) -> tuple[str, str]:
+    """Two texts, quoted: whole where both are short, else what stands around the first character that differs."""
+    if max(len(repr(text)) for text in (reference, path)) <= SHOWN_CHARACTERS:
+        return repr(reference), repr(path)
+    shared = min(len(reference), len(path))
+    first = next((i for i, (a, b) in enumerate(zip(reference, path, strict=False)) if a != b), shared)
+    start = max(0, first - SHOWN_BEFORE)
+    if start:
+        start = reference.find(" ", start, first) + 1 or start  # at a word's beginning, if one is near
+    return _from(reference, start), _from(path, start)
+
+
+def _from(text: str, start: int) -> str:
+    """`text` from `start` on, quoted, in at most `SHOWN_CHARACTERS`; an ellipsis stands for what was cut on a side."""
+    before = ELLIPSIS if start else ""
+    shown = f"{before}{text[start:]!r}"
+    end = len(text)
+    while len(shown) > SHOWN_CHARACTERS:  # a character takes up to ten when quoted
+        end = min(end - 1, start + SHOWN_CHARACTERS)
+        shown = f"{before}{text[start:end]!r}{ELLIPSIS}"
+    return shown
 
 
 def _unique(lines: Iterable[str]) -> list[str]:

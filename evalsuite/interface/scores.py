@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from evalsuite.errors import ConfigError, JudgeError
 from evalsuite.interface.data import path
 from evalsuite.interface.running import bar
+from evalsuite.judge.address import LOCAL_PREFIX
 from evalsuite.judge.opening import open_judge
 from evalsuite.judge.summary import JudgeSummary, refuse_missing, summarise
 from evalsuite.judge.types import Judge, JudgeQuestion
@@ -68,7 +69,7 @@ def metrics_and_counts(
         return metrics, counts
     judged = _ask(judge, data, graded, progress)
     try:
-        refuse_missing(judged)
+        refuse_missing(judged, local=judge.name.startswith(LOCAL_PREFIX))
     except JudgeError as error:
         error.add_note("without the judge: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
         raise

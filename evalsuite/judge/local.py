@@ -8,6 +8,7 @@ from evalsuite.config import ExecutionOptions, InferenceConfig
 from evalsuite.engines.transformers import TransformersEngine
 from evalsuite.errors import EvalsuiteError, first_line
 from evalsuite.judge.grading import MAX_TOKENS, OnReply, Reply, short_name
+from evalsuite.judge.reading import TOO_LONG
 from evalsuite.loading import LoadedModel
 from evalsuite.loading.loader import identify
 from evalsuite.pool import ModelPool
@@ -53,7 +54,7 @@ class LocalModel:
             with TransformersEngine(self._pool.get(self._config), self._execution) as engine:
                 encoded = engine.encode_prompts(self._requests(engine.loaded, prompts))
                 for cut in (prompt for prompt in encoded if prompt.truncated_tokens):
-                    reply(cut.id, None, f"longer than the judge's window: by {cut.truncated_tokens} tokens")
+                    reply(cut.id, None, f"{TOO_LONG}: by {cut.truncated_tokens} tokens")
                 for answer in engine.generate(_whole(encoded), STRATEGY):
                     reply(answer.id, answer.text)
         except EvalsuiteError as error:

@@ -9,6 +9,8 @@ from evalsuite.tasks.prompting import strip_think
 
 SHOWN_CHARACTERS = 60
 NO_NUMBER = "no number in [0, 1]"
+TOO_LONG = "longer than the judge's window"
+"""Like `NO_NUMBER`, what a local judge ends in again when it is asked again."""
 
 _DECORATION = "*_`\"'“”‘’ \t\r\n"
 """Marks of emphasis and quotes that models put around a number."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from evalsuite.errors import JudgeError
+from evalsuite.judge.reading import NO_NUMBER, TOO_LONG
 from evalsuite.judge.types import JudgeGrade
 from evalsuite.metrics.aggregate import mean_metrics
 from evalsuite.types import Metric
@@ -28,6 +29,8 @@ class JudgeSummary:
     """Why grades are missing, the most frequent first."""
     reused: int
     """How many of the graded were known already."""
+    example: str = ""
+    """Of the most frequent reason, what came the first time: the reply that is no number, the server's words."""
 
     @property
     def score(self) -> Metric | None:
@@ -52,28 +55,45 @@ def summarise(grades: Iterable[JudgeGrade], groups: Mapping[str, str] | None = N
     if len(set((groups or {}).values())) > 1:
         for group, values in sorted(of_group.items()):
             metrics += mean_metrics([{METRIC: value} for value in values], [METRIC], group)
-    reasons = Counter(reason(grade.problem) for grade in all_grades if grade.value is None)
+    problems = [grade.problem for grade in all_grades if grade.value is None]
+    reasons = Counter(map(reason, problems)).most_common()
     return JudgeSummary(
         metrics=tuple(metrics),
         graded=len(given),
         missing=len(all_grades) - len(given),
-        reasons=dict(reasons.most_common()),
+        reasons=dict(reasons),
         reused=sum(grade.reused for grade in all_grades if grade.value is not None),
+        example=next((rest for name, rest in map(_parts, problems) if name == reasons[0][0]), ""),
     )
 
 
 def reason(problem: str) -> str:
     """What a problem is counted under: its words up to the first colon."""
-    return problem.split(": ", 1)[0]
+    return _parts(problem)[0]
 
 
-def refuse_missing(summary: JudgeSummary, max_missing: float = MAX_MISSING) -> None:
-    """Raises `JudgeError` where more than `max_missing` of the grades are missing: call it when all is recorded."""
+def _parts(problem: str) -> tuple[str, str]:
+    name, _, rest = problem.partition(": ")
+    return name, rest
+
+
+def refuse_missing(
+    summary: JudgeSummary, max_missing: float = MAX_MISSING, *, local: bool = False, option: str = ""
+) -> None:
+    """Raises `JudgeError` where more than `max_missing` of the grades are missing: call it when all is recorded.
+
+    A judge in this process (`local`) takes the likeliest token: asked again, it says the same.
+    `option` is what the caller's user allows more by, if by anything.
+    """
     if summary.missing_share > max_missing:
         asked = summary.graded + summary.missing
-        counted = ", ".join(f"{count:,} {reason}" for reason, count in summary.reasons.items())
+        first, *others = (f"{count:,} {reason}" for reason, count in summary.reasons.items())
+        example = f" (such as {summary.example})" if summary.example else ""
+        remedy = "Grades that were given are kept: run again to ask only for the missing ones"
+        if local and {NO_NUMBER, TOO_LONG} & summary.reasons.keys():
+            remedy = "Asked again, a local judge says the same: take another one"
         raise JudgeError(
             f"judge: expected at most {max_missing:.0%} of the grades to be missing, got {summary.missing:,} of "
-            f"{asked:,} ({summary.missing_share:.1%}): {counted}. Grades that were given are kept: run again to "
-            "ask only for the missing ones"
+            f"{asked:,} ({summary.missing_share:.1%}): {', '.join([first + example, *others])}. {remedy}"
+            + (f", or allow more by {option}" if option else "")
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -65,7 +66,7 @@ def build_down_the_ladder(
 
 
 def from_files(source: Source, model_config: Any, attention: str, dtype: str, device: str) -> Any:
-    """from_pretrained, onto `device`; ModelLoadError naming the weights that are missing or left over."""
+    """from_pretrained, onto `device`; ModelFilesError for weights that are missing, left over, or of another shape."""
     from transformers import AutoModelForCausalLM
 
     directory = source.weights_dir
@@ -73,29 +74,53 @@ def from_files(source: Source, model_config: Any, attention: str, dtype: str, de
     placed: dict[str, Any] = {} if loads_through_host(device) else {"device_map": {"": device}}
     lent = _lent_generation_config(source, model_config)
     try:
-        model, info = auto.from_pretrained(
-            str(directory),
-            config=model_config,
-            dtype=getattr(torch, dtype),
-            attn_implementation=attention,
-            output_loading_info=True,
-            local_files_only=True,
-            **({} if lent is None else {"generation_config": lent}),
-            **placed,
-        )
+        with _without_load_report():
+            model, info = auto.from_pretrained(
+                str(directory),
+                config=model_config,
+                dtype=getattr(torch, dtype),
+                attn_implementation=attention,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # refused below, by name and shape
+                local_files_only=True,
+                **({} if lent is None else {"generation_config": lent}),
+                **placed,
+            )
     except (UnpicklingError, EOFError) as error:  # torch's own message tells how to run what the file holds
         raise ModelFilesError(
             f"{directory}: {PICKLED}: expected tensors as torch.save writes them, got a file that ends early or holds "
             "something else, which is not run. Copy it again, or save the model as safetensors"
         ) from error
+    if mismatched := sorted(info["mismatched_keys"]):
+        name, got, expected = mismatched[0]
+        raise ModelFilesError(
+            f"{directory}: {len(mismatched)} weights are of another shape than {source.config_dir / 'config.json'} "
+            f"says, the first is {name}: expected {list(expected)}, got {list(got)}. "
+            "Use the config.json that they were saved with"
+        )
     for kind in ("missing", "unexpected"):
         names = sorted(info[f"{kind}_keys"])
         if names:
-            raise ModelLoadError(
+            raise ModelFilesError(
                 f"{directory}: {len(names)} weights are {kind}: {some(names)}. They do not fit {type(model).__name__} "
                 "as its config.json describes it; use the config.json that they were saved with"
             )
     return model if placed else model.to(device)
+
+
+@contextmanager
+def _without_load_report() -> Iterator[None]:
+    """Without transformers' table of weights that do not fit: what it lists is raised as an error, in one line."""
+    logger = logging.getLogger("transformers.modeling_utils")
+
+    def no_report(record: logging.LogRecord) -> bool:
+        return "LOAD REPORT" not in record.getMessage()
+
+    logger.addFilter(no_report)
+    try:
+        yield
+    finally:
+        logger.removeFilter(no_report)
 
 
 def _lent_generation_config(source: Source, model_config: Any) -> Any:

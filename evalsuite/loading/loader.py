@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from evalsuite import shapes
 from evalsuite.config import SHAPE_PREFIX, InferenceConfig
-from evalsuite.errors import ModelLoadError
+from evalsuite.errors import ModelFilesError, ModelLoadError, first_line
 from evalsuite.loading import fingerprint, memory
 from evalsuite.loading.architecture import check_vocabulary, eos_token_ids, head_dim, read_config, read_tokenizer
 from evalsuite.loading.artefacts import keep_artefacts
@@ -144,7 +145,7 @@ def _plan_shape(config: InferenceConfig) -> _Plan:
 
 def _plan_files(config: InferenceConfig) -> _Plan:
     source = find_source(config)
-    model_config = read_config(source.config_dir)
+    model_config = _valid_config(source.config_dir)
     weights = find_weights(source.weights_dir)
     return _Plan(
         path=str(source.weights_dir),
@@ -159,6 +160,19 @@ def _plan_files(config: InferenceConfig) -> _Plan:
     )
 
 
+def _valid_config(directory: Path) -> Any:
+    """`read_config`; ModelFilesError also where transformers refuses a field, or two that contradict each other."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    try:
+        return read_config(directory)
+    except StrictDataclassError as error:  # its first line names transformers' validator alone
+        raise ModelFilesError(
+            f"{directory / 'config.json'}: expected a configuration that transformers accepts, got "
+            f"{first_line(error.__cause__ or error)}. Use the config.json that the weights were saved with"
+        ) from error
+
+
 def _check_memory(plan: _Plan, dtype: str, device: str) -> None:
     """Refuse weights that cannot fit before reading them; host memory too, where they pass through it."""
     needed = int(plan.bytes_in(_itemsize(dtype)) * WORKING_MARGIN)
@@ -167,8 +181,8 @@ def _check_memory(plan: _Plan, dtype: str, device: str) -> None:
         free = memory.free_bytes(place)
         if free is not None and needed > free:
             raise ModelLoadError(
-                f"{plan.path}: not enough memory: {dtype} weights need {_gib(needed)}, {place} has {_gib(free)} free. "
-                "Free the device, or use a smaller model, a smaller dtype or another device"
+                f"{plan.path}: not enough memory: {dtype} weights and working room need {_gib(needed)}, {place} "
+                f"has {_gib(free)} free. Free the device, or use a smaller model, a smaller dtype or another device"
             )
 
 

@@ -73,13 +73,21 @@ def _model_dir(model: str) -> Path:
     local = Path(model).expanduser()
     if local.is_dir():
         return local
-    if local.is_file():
-        raise ModelFilesError(f"model: {model} is a file; give the directory that holds config.json and the weights")
-    if model.startswith((".", "/", "~")) or model.count("/") > 1 or "\\" in model:
-        raise ModelFilesError(
-            f"model: no such directory: {model}. Check the path, or give a hub name such as Qwen/Qwen3-4B"
-        )
+    if (reason := why_no_model(model)) is not None:
+        raise ModelFilesError(f"model: {reason}")
     return _hub_dir(model)
+
+
+def why_no_model(model: str) -> str | None:
+    """Why `model` cannot be one, as far as a look at the disk tells; None for what is there, and for any hub name."""
+    local = Path(model).expanduser()
+    if local.is_dir():
+        return None
+    if local.is_file():
+        return f"{model} is a file; give the directory that holds config.json and the weights"
+    if model.startswith((".", "/", "~")) or model.count("/") > 1 or "\\" in model:
+        return f"no such directory: {model}. Check the path, or give a hub name such as Qwen/Qwen3-4B"
+    return None
 
 
 def nano_dir() -> Path:
@@ -95,7 +103,7 @@ def nano_dir() -> Path:
 def _hub_dir(name: str) -> Path:
     """The local snapshot of hub model `name`; files in subfolders, and weights in a second format, are not fetched."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     def snapshot(*patterns: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=list(patterns), ignore_patterns=["*/*", "consolidated*"]))
@@ -106,12 +114,29 @@ def _hub_dir(name: str) -> Path:
             directory = snapshot(*_HUB_FILES, "*.bin")
     except HFValidationError as error:
         raise ModelFilesError(f"model: {name!r} is neither a directory here nor a valid hub name: {error}") from error
-    except OSError as error:  # every answer of the hub, and a hub that does not answer, derives from it
+    except LocalEntryNotFoundError as error:  # neither the hub nor the cache gave them
+        raise ModelFilesError(
+            f"model: {name!r} is no directory here, {_why_not_got(error)}. Copy the model here and give its directory, "
+            "or fetch it on a machine with a network, copy that machine's HF_HOME and set HF_HUB_OFFLINE=1 here"
+        ) from error
+    except OSError as error:  # every answer of the hub derives from it
         raise ModelFilesError(
             f"model: {name!r} is no directory here, and the hub gave no such model: {first_line(error)}. "
             "Check the spelling, log in for a gated model, or copy the model here and give its directory"
         ) from error
     return directory
+
+
+def _why_not_got(error: Exception) -> str:
+    """What kept the hub's client from a model that it has not in its cache."""
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if constants.HF_HUB_OFFLINE:
+        return "nor in the hub's cache, and HF_HUB_OFFLINE is set"
+    cause = error.__cause__ or error
+    answered = "did not give it" if isinstance(cause, HfHubHTTPError) else "was not reached"
+    return f"and the hub {answered}: {first_line(cause)}"
 
 
 def _holds_tokenizer(directory: Path) -> bool:

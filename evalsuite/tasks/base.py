@@ -145,7 +145,11 @@ class Task:
         """
         if shots < 0:
             raise ConfigError(f"shots: expected 0 or more, got {shots}")
-        return self.reader(source, split, shots)
+        data = self.reader(source, split, shots)
+        if not data.examples:
+            why = ", ".join(f"{count:,} rows: {reason}" for reason, count in data.excluded.items()) or "it has no rows"
+            raise DataError(f"{self.name}: expected questions to score in {data.source}, got none: {why}")
+        return data
 
     def requests(self, data: TaskData, prompting: Prompting) -> list[ChoiceRequest] | list[GenerationRequest]:
         """One request an example, same order and ids. Raises `ConfigError` if shots were not read."""

@@ -92,8 +92,8 @@ def _choices_and_gold(row: Row) -> tuple[tuple[str, ...], str]:
     if len(choices) != len(LETTERS) or not all(isinstance(choice, str) for choice in choices):
         raise row.error("choices", f"expected 4 texts, got {choices!r:.200}")
     answer = row.values.get("answer")
-    if not isinstance(answer, int) or not 0 <= answer < len(LETTERS):
-        raise row.error("answer", f"expected an index 0-3, got {answer!r}")
+    if not isinstance(answer, int) or isinstance(answer, bool) or not 0 <= answer < len(LETTERS):
+        raise row.error("answer", f"expected an index 0-3, got {row.got('answer')}")
     return choices, LETTERS[answer]
 
 

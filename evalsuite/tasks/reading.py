@@ -6,13 +6,16 @@ import csv
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evalsuite.errors import DataError
+from evalsuite.errors import DataError, first_line
 from evalsuite.tasks.base import DataSource
 
+REACH_SECONDS = 10.0
+"""How long the hub may take to answer at all."""
 _MISSING = object()
 
 
@@ -29,21 +32,35 @@ class Row:
         """A `DataError` that names the source, this row and a field of it."""
         return DataError(f"{self.source}, row {self.number}, field {field!r}: {message}")
 
-    def text(self, field: str, *, missing: str | None = None) -> str:
-        """A string field; `missing` stands in where it is absent or null. Raises `DataError` otherwise."""
+    def has(self, field: str) -> bool:
+        """Whether there is such a field, null or not. What is absent from one row only was misspelt or lost."""
+        return field in self.values
+
+    def text(self, field: str, *, missing: str | None = None, null: str | None = None) -> str:
+        """A string field. Raises `DataError` for anything else.
+
+        `missing` stands in where it is absent or null, `null` only where it is null.
+        """
         value = self.values.get(field)
         if value is None and missing is not None:
             return missing
+        if value is None and null is not None and self.has(field):
+            return null
         if not isinstance(value, str):
-            raise self.error(field, f"expected text, got {_describe(self.values, field)}")
+            raise self.error(field, f"expected text, got {self.got(field)}")
         return value
 
     def items(self, field: str) -> list[Any]:
         """A list field. Raises `DataError` otherwise."""
         value = self.values.get(field)
         if not isinstance(value, list):
-            raise self.error(field, f"expected a list, got {_describe(self.values, field)}")
+            raise self.error(field, f"expected a list, got {self.got(field)}")
         return value
+
+    def got(self, field: str) -> str:
+        """What came in a field, for messages: its value, or that there is none and which there are."""
+        value = self.values.get(field, _MISSING)
+        return f"no such field (fields: {', '.join(self.values)})" if value is _MISSING else f"{value!r:.80}"
 
 
 def read_csv(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
@@ -107,16 +124,54 @@ def read_hub(source: DataSource, repository: str, split: str, config: str | None
     name = str(Path(source.path) / repository) if source.path else repository
     if source.path and not Path(name).is_dir():
         raise DataError(f"{name}: no such directory; expected the hub dataset {repository} there, in the hub's layout")
+    unreached = None if source.path else why_unreached()
     try:
-        table = load_dataset(name, config, split=split)
+        with offline() if unreached else nullcontext():
+            table = load_dataset(name, config, split=split)
     except Exception as error:  # datasets raises OSError, ValueError and its own kinds for a missing set
         wanted = f"{repository}, configuration {config or 'default'}, split {split}"
+        why = f"{type(error).__name__}: {error}"
+        if unreached and isinstance(error, OSError):
+            why = f"it is not cached here, and the hub was not reached: {unreached}"
         raise DataError(
-            f"{name}: could not read {wanted}: {type(error).__name__}: {error}. Offline? Fetch it on a machine "
-            "with a network and set HF_HUB_OFFLINE=1 here, or pass --data DIR with the released files"
+            f"{name}: could not read {wanted}: {why}. Pass --data DIR with the released files, or --data sample; "
+            "or fetch it on a machine with a network, copy that machine's HF_HOME and set HF_HUB_OFFLINE=1 here"
         ) from error
     label = f"{name}{hub_revision(table)} ({split})"
     return label, (Row(source=label, number=n, values=values) for n, values in enumerate(table, start=1))
+
+
+def why_unreached() -> str | None:
+    """Why the hub does not answer, found by one short request; None where it does, or where HF_HUB_OFFLINE is set.
+
+    `datasets` itself tries each file for half a minute, with a warning for each try, before it looks into its cache.
+    """
+    from huggingface_hub import constants, get_session
+
+    if constants.HF_HUB_OFFLINE:
+        return None
+    try:
+        get_session().head(constants.ENDPOINT, timeout=REACH_SECONDS)
+    except Exception as error:  # of whichever HTTP library this version of the hub's client is made with
+        return first_line(error)
+    return None
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Within, `datasets` and the hub's client look into their caches only, as if HF_HUB_OFFLINE had been set."""
+    import datasets
+    from huggingface_hub import constants
+
+    holders: tuple[Any, ...] = (datasets.config, constants)
+    before = [holder.HF_HUB_OFFLINE for holder in holders]
+    try:
+        for holder in holders:
+            holder.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        for holder, value in zip(holders, before, strict=True):
+            holder.HF_HUB_OFFLINE = value
 
 
 def hub_revision(table: Any) -> str:
@@ -170,8 +225,3 @@ def _json_object(path: Path, number: int, line: str) -> Mapping[str, Any]:
 
 def _not_utf8(path: Path, error: UnicodeDecodeError) -> DataError:
     return DataError(f"{path}: expected UTF-8 text: {error.reason} at byte {error.start}; convert the file to UTF-8")
-
-
-def _describe(values: Mapping[str, Any], field: str) -> str:
-    value = values.get(field, _MISSING)
-    return f"no such field (fields: {', '.join(values)})" if value is _MISSING else f"{value!r:.80}"

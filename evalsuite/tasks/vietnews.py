@@ -28,7 +28,7 @@ def render_body(article: str) -> str:
 
 
 def read_vietnews(source: DataSource, split: str | None, shots: int = 0) -> TaskData:
-    """One split (default `test`). Rows without an article or an abstract are left out and counted.
+    """One split (default `test`). Rows whose article or abstract is empty or null are left out and counted.
 
     Shots are the first rows of the split, which are then not scored.
     """
@@ -41,8 +41,8 @@ def read_vietnews(source: DataSource, split: str | None, shots: int = 0) -> Task
     counts: Counter[str] = Counter()
     examples: list[Example] = []
     for row in rows:
-        article = desegment(row.text("article", missing=""))
-        abstract = desegment(row.text("abstract", missing=""))
+        article = desegment(row.text("article", null=""))
+        abstract = desegment(row.text("abstract", null=""))
         if not article or not abstract:
             counts[EMPTY_ARTICLE if not article else EMPTY_ABSTRACT] += 1
             continue

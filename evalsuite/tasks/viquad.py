@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from evalsuite.errors import DataError
@@ -96,7 +97,9 @@ def _flatten(path: Path) -> Iterator[Row]:
         for paragraph in _nested(path, article, "paragraphs"):
             for question in _nested(path, paragraph, "qas"):
                 number += 1
-                shared = {"context": paragraph.get("context"), "title": article.get("title", "")}
+                shared = {
+                    key: holder[key] for key, holder in (("context", paragraph), ("title", article)) if key in holder
+                }
                 yield Row(source=str(path), number=number, values={**shared, **question})
 
 
@@ -109,18 +112,26 @@ def _nested(path: Path, parent: Any, key: str) -> list[dict[str, Any]]:
 
 def _golds(row: Row) -> tuple[str, ...]:
     """Distinct gold texts; `("",)` for an unanswerable question; empty where none is published."""
-    if row.values.get("is_impossible"):
+    impossible = row.values.get("is_impossible")
+    if not isinstance(impossible, (bool, NoneType)):
+        raise row.error("is_impossible", f"expected true or false, got {row.got('is_impossible')}")
+    if impossible:
         return ("",)
-    answers = row.values.get("answers")
+    if not row.has("answers"):
+        raise row.error(
+            "answers",
+            f"expected SQuAD answers, got {row.got('answers')}; a blind test publishes none: --split validation",
+        )
+    answers = row.values["answers"]
     texts: Any
-    if isinstance(answers, dict):
-        texts = answers.get("text") or []
-    elif isinstance(answers, list) and all(isinstance(a, dict) for a in answers):
-        texts = [a.get("text") for a in answers]
+    if isinstance(answers, dict) and "text" in answers:
+        texts = answers["text"] or []
+    elif isinstance(answers, list) and all(isinstance(a, dict) and "text" in a for a in answers):
+        texts = [a["text"] for a in answers]
     elif answers is None:
         texts = []
     else:
-        raise row.error("answers", f"expected SQuAD answers, got {answers!r:.80}")
+        raise row.error("answers", f"expected SQuAD answers, each with its `text`; got {answers!r:.80}")
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise row.error("answers", f"expected texts, got {texts!r:.80}")
     return tuple(dict.fromkeys(text for text in texts if text.strip()))
@@ -128,7 +139,7 @@ def _golds(row: Row) -> tuple[str, ...]:
 
 def _refuse_blind(label: str, rows: Sequence[Row], golds: Sequence[tuple[str, ...]]) -> None:
     """A split without one gold text cannot be told from a blind one; a lone row without golds is malformed."""
-    if not any(any(gold) for gold in golds):
+    if rows and not any(any(gold) for gold in golds):
         raise DataError(
             f"{label}: its golds are not published (blind test), so it cannot be scored; use --split validation"
         )

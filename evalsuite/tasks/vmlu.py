@@ -7,6 +7,7 @@ The test split has no answers: it is predicted and not scored. Shots come from d
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from evalsuite.errors import ConfigError
@@ -16,6 +17,8 @@ from evalsuite.tasks.reading import Row, distinct_ids, existing_file, read_jsonl
 
 FILES = {"dev": ("dev.jsonl",), "valid": ("valid.jsonl", "val.jsonl"), "test": ("test.jsonl",)}
 SHOT_SPLIT = "dev"
+PUBLISHED = ("dev", "valid")
+"""Splits whose answers are published."""
 
 SUBJECTS = {
     "01": "Toán tiểu học",
@@ -132,8 +135,17 @@ def _read(path: Path, split: str, folder: Path, shots: int) -> TaskData:
 
 def _read_rows(path: Path, split: str) -> list[Example]:
     rows = list(read_jsonl(path))
+    _refuse_lost_answers(rows, published=split in PUBLISHED)
     ids = distinct_ids([f"vmlu/{split}/{row.text('id')}" for row in rows])
     return [_example(identifier, row) for identifier, row in zip(ids, rows, strict=True)]
+
+
+def _refuse_lost_answers(rows: Sequence[Row], *, published: bool) -> None:
+    """A split publishes its answers or does not: a row without the field among rows with it is malformed."""
+    if published or any(row.has("answer") for row in rows):
+        for row in rows:
+            if not row.has("answer"):
+                raise row.error("answer", f"expected a letter, got {row.got('answer')}")
 
 
 def _example(identifier: str, row: Row) -> Example:

@@ -38,6 +38,8 @@ SUBJECTS = {
 }
 """Folder name, without spaces, to the subject's name."""
 
+IMAGE = "Image_Question"
+"""The field that names the image a question needs."""
 NEEDS_IMAGE = "needs an image"
 GOLD_IS_NO_LETTER = "gold is not a letter A-D"
 ESSAYS = "literature: essays of another schema"
@@ -163,9 +165,13 @@ def _rows(path: Path) -> list[Row]:
 
 def _read_file(path: Path, subject: str, counts: Counter[str], with_images: bool) -> list[Example]:
     examples = []
-    for row in _rows(path):
+    rows = _rows(path)
+    tells_images = any(row.has(IMAGE) for row in rows)
+    for row in rows:
+        if tells_images and not row.has(IMAGE):
+            raise row.error(IMAGE, f"expected text, empty where no image is needed, got {row.got(IMAGE)}")
         question, gold = row.text("Question"), row.text("Choice").strip()
-        if row.text("Image_Question", missing="").strip() and not with_images:
+        if row.text(IMAGE, missing="").strip() and not with_images:
             counts[NEEDS_IMAGE] += 1
         elif gold not in LETTERS:
             counts[GOLD_IS_NO_LETTER] += 1

@@ -187,7 +187,7 @@ def test_a_question_that_was_not_run_is_an_error_and_not_a_pass(lacking: str) ->
 
 
 def test_comparing_nothing_is_an_error_and_not_a_pass() -> None:
-    with pytest.raises(ConfigError, match="nothing to compare"):
+    with pytest.raises(ConfigError, match=r"nothing to compare: .* look at what --data holds"):
         compare_choices(reference={}, path={}, reference_fp32={})
 
 

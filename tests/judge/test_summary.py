@@ -1,11 +1,14 @@
 """Means over what was graded; what is missing is counted and never a 0."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evalsuite.errors import JudgeError
-from evalsuite.judge.summary import MAX_MISSING, METRIC, refuse_missing, summarise
+from evalsuite.judge.reading import NO_NUMBER, TOO_LONG
+from evalsuite.judge.summary import MAX_MISSING, METRIC, JudgeSummary, refuse_missing, summarise
 from evalsuite.judge.types import JudgeGrade
 
 
@@ -60,6 +63,26 @@ def test_more_than_the_set_share_missing_is_an_error_that_says_why(missing: int,
         return
     with pytest.raises(JudgeError, match=rf"at most {MAX_MISSING:.0%}.* got {missing} of 100.*{missing} timeout"):
         refuse_missing(summary)
+
+
+def missing(*problems: str) -> JudgeSummary:
+    return summarise([JudgeGrade(id=str(n), value=None, problem=problem) for n, problem in enumerate(problems)])
+
+
+def test_the_error_shows_one_reply_of_the_most_frequent_kind_and_names_the_option() -> None:
+    summary = missing("timeout: no answer", f"{NO_NUMBER}: 'Điểm: 8/10'", f"{NO_NUMBER}: '7'")
+    said = rf"2 {re.escape(NO_NUMBER)} \(such as 'Điểm: 8/10'\), 1 timeout\. .*run again.*--judge-max-missing$"
+    with pytest.raises(JudgeError, match=said):
+        refuse_missing(summary, option="--judge-max-missing")
+
+
+@pytest.mark.parametrize("problem", [f"{NO_NUMBER}: '8/10'", f"{TOO_LONG}: by 7 tokens"])
+def test_a_local_judge_is_not_to_be_asked_again_for_what_it_says_again(problem: str) -> None:
+    with pytest.raises(JudgeError, match=r"a local judge says the same: take another one$") as caught:
+        refuse_missing(missing(problem), local=True)
+    assert "run again" not in str(caught.value)
+    with pytest.raises(JudgeError, match="run again to ask only for the missing ones"):
+        refuse_missing(missing("ModelLoadError: not enough memory"), local=True)
 
 
 def test_the_share_can_be_set() -> None:

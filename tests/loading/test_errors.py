@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, T5Config
 
 from evalsuite.config import InferenceConfig
-from evalsuite.errors import ConfigError, ModelLoadError
+from evalsuite.errors import ConfigError, ModelFilesError, ModelLoadError
 from evalsuite.loading import load, memory
 from tests.loading.conftest import SaveModel
 
@@ -39,10 +39,44 @@ def test_no_such_checkpoint(save_model: SaveModel, tmp_path: Path) -> None:
         load_cpu(save_model(), checkpoint=str(tmp_path / "gone"))
 
 
-def test_a_hub_name_that_is_neither_cached_nor_reachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("offline", "said"),
+    [
+        (True, "nor in the hub's cache, and HF_HUB_OFFLINE is set"),
+        (False, r"and the hub was not reached: \[Errno -2\] Name or service not known"),
+    ],
+)
+def test_a_hub_that_is_not_reached_is_no_misspelt_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: bool, said: str
+) -> None:
+    import huggingface_hub
+
+    def unreached(*_: object, **__: object) -> None:
+        raise OSError("[Errno -2] Name or service not known")
+
+    def snapshot_download(*_: object, **__: object) -> None:
+        try:
+            unreached()
+        except OSError as error:
+            raise huggingface_hub.errors.LocalEntryNotFoundError("Got: ConnectError. Check your connection") from error
+
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(ModelLoadError, match=r"'someone/tiny' is no directory here, .*give its directory"):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+    if not offline:
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    with pytest.raises(
+        ModelFilesError, match=rf"'someone/tiny' is no directory here, {said}\. .*HF_HUB_OFFLINE=1"
+    ) as caught:
+        load_cpu("someone/tiny")
+    assert "spelling" not in str(caught.value)
+
+
+def test_a_hub_that_answers_tells_what_it_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def snapshot_download(*_: object, **__: object) -> None:
+        raise OSError("404 Client Error. Repository Not Found")  # as its RepositoryNotFoundError is one
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    with pytest.raises(ModelFilesError, match=r"the hub gave no such model: 404 Client Error.*Check the spelling"):
         load_cpu("someone/tiny")
 
 
@@ -148,18 +182,55 @@ def test_left_over_weights_are_named(own_model: SaveModel) -> None:
         load_cpu(directory)
 
 
-def test_weights_of_another_size(own_model: SaveModel) -> None:
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"intermediate_size": 64},
+            r"6 weights are of another shape than .*config\.json says, the first is "
+            r"model\.layers\.0\.mlp\.down_proj\.weight: expected \[32, 64\], got \[32, 48\]\.",
+        ),
+        (
+            {"vocab_size": 500},
+            r"1 weights are .*config\.json .*model\.embed_tokens\.weight: expected \[500, 32\], got \[373, 32\]\.",
+        ),
+    ],
+    ids=["intermediate_size", "vocab_size"],
+)
+def test_weights_of_another_size_are_named_in_one_line(
+    own_model: SaveModel, caplog: pytest.LogCaptureFixture, changes: dict[str, int], said: str
+) -> None:
     directory = own_model()
-    edit(directory / "config.json", intermediate_size=64)
-    with pytest.raises(ModelLoadError, match=r"the weights do not load: .*config\.json"):
+    edit(directory / "config.json", **changes)
+    with pytest.raises(ModelFilesError, match=said) as caught:
         load_cpu(directory)
+    assert "\n" not in str(caught.value)
+    assert "ignore_mismatched_sizes" not in str(caught.value)
+    assert "LOAD REPORT" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"num_hidden_layers": 3}, r"`num_hidden_layers` \(3\) must be equal to the number of `layer_types` \(2\)"),
+        ({"hidden_size": "x"}, "Field 'hidden_size' expected int, got str"),
+    ],
+    ids=["contradiction", "type"],
+)
+def test_a_configuration_that_cannot_be_is_named(own_model: SaveModel, changes: dict[str, object], said: str) -> None:
+    directory = own_model()
+    edit(directory / "config.json", **changes)
+    with pytest.raises(ModelFilesError, match=rf"config\.json: expected .*{said}") as caught:
+        load_cpu(directory)
+    assert "\n" not in str(caught.value)
 
 
 def test_too_little_memory_is_found_before_a_weight_is_read(
     save_model: SaveModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "free_bytes", lambda device: 1000)
-    with pytest.raises(ModelLoadError, match=r"not enough memory: float32 weights need .* GiB, cpu has .* free"):
+    needed = r"not enough memory: float32 weights and working room need .* GiB, cpu has .* free\. Free"
+    with pytest.raises(ModelLoadError, match=needed):
         load_cpu(save_model())
 
 

@@ -4,6 +4,7 @@ import importlib
 import json
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -114,7 +115,9 @@ def test_missing_grades_fail_the_case_when_everything_is_recorded(run: Run, proj
         result.assert_outcomes(failed=1)
         result.stdout.fnmatch_lines(
             [
-                f"JudgeError: *at most 5% of the grades to be missing, got 1 of {QUESTIONS} (25.0%): 1 HTTP 400.*",
+                f"JudgeError: *at most 5% of the grades to be missing, got 1 of {QUESTIONS} (25.0%): "
+                "1 HTTP 400 (such as *). Grades that were given are kept: run again *, or allow more by "
+                "--judge-max-missing",
                 f"test_task[[]padded-viquad]*1.000 ± 0.000, 1 missing*faithful, {QUESTIONS} of {QUESTIONS} compared",
                 f"test_task[[]padded-viquad]: 1 of {QUESTIONS} grades missing: 1 HTTP 400",
             ]
@@ -194,3 +197,16 @@ def test_a_local_judge_needs_no_server_and_shares_the_model_that_is_loaded(run: 
     for record in records(project).values():
         assert record["judge"]["graded"] == QUESTIONS
         assert record["judge"]["score"]["value"] > 0.5  # nano knows its samples
+
+
+def test_a_local_judge_that_cannot_grade_is_not_to_be_asked_again(
+    run: Run, project: pytest.Pytester, tiny_model: Path
+) -> None:
+    result = run(f"--judge=local:{tiny_model}", "--strategy=padded", "-k", "viquad")
+    result.assert_outcomes(failed=1, deselected=5)
+    result.stdout.fnmatch_lines(
+        [
+            "JudgeError: *: 4 longer than the judge's window (such as by * tokens). "
+            "Asked again, a local judge says the same: take another one, or allow more by --judge-max-missing"
+        ]
+    )

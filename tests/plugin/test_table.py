@@ -1,10 +1,15 @@
 """The closing table and the table of flips, as text."""
 
+import re
 from typing import Any
 from unittest.mock import Mock
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from evalsuite.faithful import Flip, Verdict
-from evalsuite.harness.table import closing_lines, flip_lines
+from evalsuite.harness.table import SHOWN_CHARACTERS, closing_lines, flip_lines
 from evalsuite.plugin import RECORD, ClosingTable
 
 
@@ -102,6 +107,64 @@ def test_flips_that_noise_does_not_excuse_come_first_and_long_lists_are_cut() ->
     assert lines[0].startswith("test_mmlu[padded] is NOT FAITHFUL, 12 of 12 compared")
     assert [line.split()[0] for line in lines[4:14]] == [f"q/{n}" for n in (6, 7, 8, 9, 10, 11, 0, 1, 2, 3)]
     assert lines[14] == "... and 2 more"
+
+
+def red(*flips: Flip, measured_noise: float = 0.0) -> Verdict:
+    return Verdict(
+        faithful=False,
+        compared=12,
+        total=12,
+        flips=flips,
+        noise=0.01,
+        path_difference=0.3,
+        reason="changed",
+        measured_noise=measured_noise,
+    )
+
+
+SHARED = "Vào năm 1987, anh rời La Habana "
+
+
+@pytest.mark.parametrize(
+    ("reference", "path", "shown"),
+    [
+        ("A", "B", ("'A'", "'B'")),
+        (
+            f"{SHARED}lúc trưa cùng cả gia đình mình.",
+            f"{SHARED}vào buổi tối cùng cả gia đình mình.",
+            ("...'rời La Habana lúc trưa cùng cả g'...", "...'rời La Habana vào buổi tối cùng '..."),
+        ),
+        (f"{SHARED}mãi mãi", SHARED, ("...'rời La Habana mãi mãi'", "...'rời La Habana '")),
+        ("x" * 60 + "a", "x" * 60 + "b", ("...'" + "x" * 16 + "a'", "...'" + "x" * 16 + "b'")),
+        ("a" + "y" * 60, "b" + "y" * 60, ("'a" + "y" * 34 + "'...", "'b" + "y" * 34 + "'...")),
+    ],
+    ids=["short", "in the middle", "one is longer", "without a blank", "at the beginning"],
+)
+def test_changed_answers_are_shown_where_they_differ(reference: str, path: str, shown: tuple[str, str]) -> None:
+    flip = Flip(id="q/1", reference=reference, path=path, margin=0.5, excused=False)
+    row = flip_lines("test_viquad[padded]", red(flip))[-1]
+    assert re.split(r"\s{2,}", row) == ["q/1", *shown, "0.5"]
+    excused = {"id": "q/1", "reference": reference, "path": path, "margin": 0.001, "excused": True}
+    verdict = {"summary": "faithful, 1 flip below noise", "noise": 0.01, "flips": [excused]}
+    assert any(f"q/1 {shown[0]} -> {shown[1]} (margin" in line for line in closing_lines([record(verdict=verdict)]))
+
+
+def test_a_text_that_ended_elsewhere_is_not_shown_as_if_its_words_had_changed() -> None:
+    flip = Flip(id="q/1", reference="Huế", path="Huế", margin=None, excused=False)
+    assert flip_lines("test_viquad[padded]", red(flip))[-1].endswith("the same text, ended at another token")
+
+
+@given(st.text(), st.text())
+def test_a_changed_answer_takes_no_more_room_than_the_table_has(reference: str, path: str) -> None:
+    flip = Flip(id="q", reference=reference, path=path, margin=0.5, excused=False)
+    header = flip_lines("test_viquad[padded]", red(flip))[-2]
+    assert header.index("fp32 margin") <= len("question") + 2 * (SHOWN_CHARACTERS + 2) + 2
+
+
+@pytest.mark.parametrize(("measured_noise", "proposed"), [(0.0038, True), (0.0, False), (1e-6, False)])
+def test_a_red_verdict_in_16_bits_names_the_test_for_rounding(measured_noise: float, proposed: bool) -> None:
+    lines = flip_lines("test_viquad[padded]", red(measured_noise=measured_noise))
+    assert any("--dtype float32" in line for line in lines) is proposed
 
 
 def test_no_cases_no_table() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from evalsuite.errors import ConfigError, DataError
-from evalsuite.tasks import DataSource, Prompting, get_task
+from evalsuite.tasks import DataSource, Prompting, get_task, reading
 from tests.tasks.samples import directory, write_hub, write_mmlu
 
 MMLU = get_task("mmlu")
@@ -162,13 +162,54 @@ def test_a_hub_row_of_another_schema_is_named(tmp_path: Path, datasets_cache: Pa
         MMLU.read(DataSource(kind="hub", path=str(tmp_path)))
 
 
-def test_an_unreachable_hub_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*args: object, **kwargs: object) -> None:
-        raise ConnectionError("no route to host")
+@pytest.mark.parametrize("lost", ["question", "subject", "choices", "answer"])
+def test_a_hub_row_without_a_field_is_named(tmp_path: Path, datasets_cache: Path, lost: str) -> None:
+    row = {key: value for key, value in hub_row("q", "law", 1).items() if key != lost}
+    write_hub(tmp_path, "cais/mmlu", {"all": {"test": [row]}})
+    with pytest.raises(DataError, match=rf"row 1, field '{lost}': expected .*got no such field \(fields: "):
+        MMLU.read(DataSource(kind="hub", path=str(tmp_path)))
 
-    monkeypatch.setattr("datasets.load_dataset", refuse)
-    with pytest.raises(DataError, match=r"cais/mmlu.*no route to host.*HF_HUB_OFFLINE.*--data DIR"):
+
+def test_files_without_a_row_are_refused(tmp_path: Path) -> None:
+    write_mmlu(tmp_path, "test", "law", [])
+    with pytest.raises(DataError, match=r"mmlu: expected questions to score in .*, got none: it has no rows"):
+        MMLU.read(directory(tmp_path))
+
+
+def test_an_unreachable_hub_says_what_to_do_and_is_not_tried_for_long(
+    tmp_path: Path, datasets_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the cache is looked into: `datasets` would try the hub for half a minute."""
+    import datasets
+    from huggingface_hub import constants
+
+    def no_request(*_: object, **__: object) -> None:
+        pytest.fail("the hub was asked again")
+
+    monkeypatch.setattr(reading, "why_unreached", lambda: "no route to host")
+    monkeypatch.setattr("huggingface_hub.file_download.get_hf_file_metadata", no_request)
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", no_request)
+    before = (constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE)
+    said = r"cais/mmlu.*configuration all, split test.*not reached: no route to host\. Pass --data DIR .*HF_HUB_OFFLINE"
+    with pytest.raises(DataError, match=said):
         MMLU.read(DataSource(kind="hub"))
+    assert before == (constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE)
+
+
+def test_the_hub_is_found_unreachable_by_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Session:
+        def head(self, url: str, *, timeout: float) -> None:
+            asked.append((url, timeout))
+            raise ConnectionError("no route to host")
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.get_session", Session)
+    assert reading.why_unreached() == "no route to host"
+    assert len(asked) == 1
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert reading.why_unreached() is None, "then only the cache is looked into anyway"
 
 
 def test_a_hub_split_that_is_missing_is_a_data_error(tmp_path: Path, datasets_cache: Path) -> None:

@@ -112,6 +112,20 @@ def test_rows_without_an_article_or_an_abstract_are_left_out_and_counted(tmp_pat
     assert data.excluded == {"empty article": 3, "empty abstract": 1}
 
 
+@pytest.mark.parametrize("field", ["article", "abstract"])
+@pytest.mark.parametrize("others", [0, 2], ids=["all rows", "one row"])
+def test_a_field_that_is_missing_is_named_and_counts_as_no_empty_text(tmp_path: Path, field: str, others: int) -> None:
+    odd = {("summary" if key == field else key): value for key, value in row(9).items()}
+    said = rf"test.jsonl, row {others + 1}, field '{field}': expected text, got no such field \(fields: guid, .*summary"
+    with pytest.raises(DataError, match=said):
+        VIETNEWS.read(write(tmp_path, *(row(n) for n in range(others)), odd))
+
+
+def test_rows_of_which_none_can_be_scored_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"vietnews: expected questions to score in .*jsonl, got none: 2 rows: empty"):
+        VIETNEWS.read(write(tmp_path, row(1, abstract=""), row(2, abstract="")))
+
+
 def test_a_missing_title_is_fine(tmp_path: Path) -> None:
     untitled = {key: value for key, value in row(2).items() if key != "title"}
     data = VIETNEWS.read(write(tmp_path, row(1, title=None), untitled))

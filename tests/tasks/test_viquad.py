@@ -154,6 +154,38 @@ def test_one_answerable_row_without_a_gold_is_malformed(tmp_path: Path) -> None:
         VIQUAD.read(write(tmp_path, viquad_article("Kinh thành ở Huế.", *questions)))
 
 
+@pytest.mark.parametrize("lost", ["id", "question", "answers"])
+@pytest.mark.parametrize("others", [0, 1], ids=["all rows", "one row"])
+def test_a_field_that_is_missing_is_named(tmp_path: Path, lost: str, others: int) -> None:
+    odd = {("odd" if key == lost else key): value for key, value in viquad_question("q2", "Huế").items()}
+    questions = (*[viquad_question("q1", "Huế")] * others, odd)
+    said = rf"sample.json, row {others + 1}, field '{lost}': expected .*, got no such field \(fields: .*odd"
+    with pytest.raises(DataError, match=said):
+        VIQUAD.read(write(tmp_path, viquad_article("Kinh thành ở Huế.", *questions)))
+
+
+def test_a_passage_that_is_missing_is_named(tmp_path: Path) -> None:
+    paragraph = {"passage": "Kinh thành ở Huế.", "qas": [viquad_question("q1", "Huế")]}
+    write_json(tmp_path / "viquad" / "sample.json", {"data": [{"title": "Huế", "paragraphs": [paragraph]}]})
+    with pytest.raises(DataError, match=r"row 1, field 'context': expected text, got no such field \(fields: title"):
+        VIQUAD.read(directory(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"answers": {"texts": ["Huế"]}}, "field 'answers': expected SQuAD answers, each with its `text`; got"),
+        ({"answers": [{"texts": "Huế"}]}, "field 'answers': expected SQuAD answers, each with its `text`; got"),
+        ({"is_impossible": "false"}, "field 'is_impossible': expected true or false, got 'false'"),
+    ],
+    ids=["hub's answers", "nested answers", "is_impossible"],
+)
+def test_a_field_of_another_schema_is_named(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    question = viquad_question("q1", "Huế") | changes
+    with pytest.raises(DataError, match=f"row 1, {said}"):
+        VIQUAD.read(write(tmp_path, viquad_article("Kinh thành ở Huế.", question)))
+
+
 @pytest.mark.parametrize(
     ("document", "said"),
     [

@@ -75,6 +75,26 @@ def test_a_split_without_answers_is_predicted_and_not_scored(tmp_path: Path) -> 
     assert VMLU.summarise([graded]) == []
 
 
+@pytest.mark.parametrize("split", ["dev", "valid", "test"])
+def test_a_row_that_lost_its_answer_among_rows_with_one_is_named(tmp_path: Path, split: str) -> None:
+    source = write(tmp_path, split, [vmlu_row(1), vmlu_row(2, answer=None, anwser="A")])
+    with pytest.raises(DataError, match=rf"{split}.jsonl, row 2, field 'answer': expected a letter, got no such field"):
+        VMLU.read(source, split=split)
+
+
+@pytest.mark.parametrize("split", ["dev", "valid"])
+def test_a_split_whose_answers_are_published_has_the_field(tmp_path: Path, split: str) -> None:
+    with pytest.raises(DataError, match=rf"{split}.jsonl, row 1, field 'answer': expected a letter, got no such field"):
+        VMLU.read(write(tmp_path, split, [vmlu_row(1, answer=None), vmlu_row(2, answer=None)]), split=split)
+
+
+@pytest.mark.parametrize("lost", ["id", "question", "choices"])
+def test_a_field_that_is_missing_is_named(tmp_path: Path, lost: str) -> None:
+    row = {key: value for key, value in vmlu_row(1).items() if key != lost}
+    with pytest.raises(DataError, match=rf"row 1, field '{lost}': expected .*, got no such field \(fields: "):
+        VMLU.read(write(tmp_path, "dev", [row]))
+
+
 def test_shots_come_from_dev_never_hold_the_scored_row_and_take_what_is_there(tmp_path: Path) -> None:
     rows = [vmlu_row(n) for n in (1, 2, 3)] + [vmlu_row(1, subject="01")]
     source = write(tmp_path, "dev", rows)

@@ -80,6 +80,13 @@ def test_image_questions_and_golds_that_are_no_letter_are_left_out_and_counted(t
     assert len(read_vnhsge(source, None, with_images=True).examples) == 2
 
 
+@pytest.mark.parametrize("lost", ["Question", "Choice", "Image_Question"])
+def test_a_row_without_a_field_that_others_have_is_named(tmp_path: Path, lost: str) -> None:
+    odd = {key: value for key, value in vnhsge_row(2).items() if key != lost}
+    with pytest.raises(DataError, match=rf"2020.json, row 2, field '{lost}': expected .*, got no such field"):
+        VNHSGE.read(write(tmp_path, "Geography", 2020, [vnhsge_row(1), odd]))
+
+
 def test_literature_is_left_out_by_name_and_counted(tmp_path: Path) -> None:
     write_json(tmp_path / "vnhsge" / "Literature" / "MET_Lit_OE_2019.json", [{"Câu hỏi": "x", "Đáp án": "y"}] * 3)
     data = VNHSGE.read(write(tmp_path, "History", 2019, [vnhsge_row(1)]))

@@ -14,6 +14,7 @@ from evalsuite import capability, faithful, scoring
 from evalsuite.harness import running, session
 from evalsuite.judge.types import JudgeGrade, JudgeQuestion
 from evalsuite.loading import memory
+from evalsuite.tasks import reading
 from evalsuite.types import ChoiceScores
 from tests.tasks.samples import write_json, write_jsonl, write_mmlu
 from tests.troubleshooting.conftest import Lab
@@ -196,6 +197,7 @@ def the_hub_cannot_be_reached(lab: Lab) -> str:
     def load_dataset(*_: Any, **__: Any) -> None:
         raise ConnectionError("Couldn't reach 'cais/mmlu' on the Hub")
 
+    lab.patch.setattr(reading, "why_unreached", lambda: "Name or service not known")
     lab.patch.setattr(datasets, "load_dataset", load_dataset)
     return lab.run("--data=hub", "--strategy=padded")
 

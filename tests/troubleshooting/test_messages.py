@@ -67,13 +67,33 @@ def test_a_message_is_compared_as_a_whole_line_of_plain_text(printed: str, messa
     assert says(printed, message) is said
 
 
-def test_a_model_that_is_not_there_is_explained_by_one_case_and_named_by_the_others(lab: Lab) -> None:
-    lines = [line for line in lab.run("--model", "./gone").splitlines() if line.startswith("ModelFilesError: ")]
+def test_a_model_that_cannot_be_loaded_is_explained_by_one_case_and_named_by_the_others(lab: Lab) -> None:
+    lab.path.joinpath("empty").mkdir()
+    lines = [line for line in lab.run("--model", "./empty").splitlines() if line.startswith("ModelFilesError: ")]
     assert lines == [
-        "ModelFilesError: model: no such directory: ./gone. Check the path, or give a hub name such as Qwen/Qwen3-4B",
+        "ModelFilesError: empty/config.json: no such file, and a model directory needs it",
         *[
-            "ModelFilesError: ./gone could not be loaded; the first case that needed it says why: "
-            "model: no such directory: ./gone. Check the path, or ..."
+            "ModelFilesError: ./empty could not be loaded; the first case that needed it says why: "
+            "empty/config.json: no such file, and a model directory ..."
         ]
         * 2,
     ]
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--model", "no such directory: ./gone. Check the path, or give a hub name such as Qwen/Qwen3-4B"),
+        ("--checkpoint", "no such directory: ./gone. Give the directory that holds the weights to evaluate"),
+        (
+            "--data",
+            "no such directory: ./gone. Give the one that holds the released files in mmlu/, viquad/, ..., or "
+            "sample, or hub",
+        ),
+    ],
+)
+def test_a_directory_that_is_not_there_is_said_once_before_anything_runs(lab: Lab, option: str, said: str) -> None:
+    printed = lab.run(option, "./gone", timed=True)
+    assert [line for line in printed.splitlines() if "gone" in line] == [f"ERROR: {option}: {said}"]
+    assert "collected" not in printed
+    assert "PytestBenchmarkWarning" not in printed
