@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import torch
 from transformers import AttentionInterface
 
+from evalsuite.apart import keeps_a_state
 from evalsuite.errors import EvalsuiteError
 from evalsuite.planning.packs import Pack
 
@@ -148,6 +149,8 @@ def refusal(model: Any) -> str | None:
         return f"{name} attends in chunks"
     if getattr(config, "use_bidirectional_attention", None):
         return f"{name} attends in both directions"
+    if keeps_a_state(model):
+        return f"{name} keeps a state beside keys and values"
     return None
 
 

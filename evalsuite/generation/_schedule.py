@@ -2,13 +2,14 @@
 
 Everything here is book-keeping on the host: which row stands at which place, which slots its tokens have, what it has
 written. A round is a pure function of the prompts and of what was written in earlier rounds, so rounds that an earlier
-process ran can be taken from its journal and the rest goes on from there.
+process ran can be taken from its journal and the rest goes on from there. Which prompts make a pack is up to
+`_admission.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -16,10 +17,10 @@ import numpy.typing as npt
 
 from evalsuite.attention.pool import PoolPack, at_indices
 from evalsuite.determinism import NotDeterministic
-from evalsuite.errors import EvalsuiteError, RequestError
+from evalsuite.errors import EvalsuiteError
+from evalsuite.generation._admission import Limits, plan
 from evalsuite.generation.stopping import StopWatcher
-from evalsuite.planning.packs import Branch, Ints, Pack, packs
-from evalsuite.planning.prefix_tree import tree_size
+from evalsuite.planning.packs import Ints, Pack
 from evalsuite.planning.slots import Slots
 from evalsuite.types import EncodedPrompt
 
@@ -29,9 +30,6 @@ NO_SLOTS = np.empty(0, dtype=np.int32)
 _NOBODY = np.empty(0, dtype=np.int64)
 DEAD_SHARE = 8
 """A batch that is kept while rows finish is made anew when more than one in so many has."""
-
-READ_AGAIN = 1 / 50
-"""Of the prompts' tokens so many may be read twice for the sake of an order; more would cost more than it gains."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -121,59 +119,6 @@ class Finished:
     logprobs: list[float]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
-    """What there is room for."""
-
-    rows: int
-    """Most rows at once."""
-    slots: int
-    """Of the pool, the scratch included."""
-    token_budget: int
-    """Most tokens in a pack."""
-    max_sites: int | None
-    """Most prompts that end in a pack; None for no bound but the rows."""
-    steps: int
-    """Most steps in a round. More than one only where a batch is also kept while rows finish."""
-    least_pack: int = 1
-    """A pack that does not fit into memory is halved as long as it is larger."""
-
-
-@dataclass(slots=True)
-class _Plan:
-    """Packs of the prompts that are still to be read, one pack looked ahead."""
-
-    source: Iterator[tuple[Pack, list[int]]]
-    """Each with the numbers of the requests that its placements count."""
-    numbers: list[int] = field(default_factory=list)
-    """Of the requests that were planned with the pack ahead."""
-    ahead: Pack | None = field(default=None)
-
-    def peek(self) -> Pack | None:
-        if self.ahead is None:
-            self.ahead, self.numbers = next(self.source, (None, []))
-        return self.ahead
-
-
-def tokens_at_once(requests: Sequence[EncodedPrompt], *, rows: int, token_budget: int) -> int:
-    """Most tokens whose keys and values are wanted at one time: of all requests, or of the longest that are at it
-    together with a pack and the prompt that it goes on from."""
-    everything = _tokens_of(requests)
-    longest = sorted((len(r.prompt_ids) + r.max_new_tokens - 1 for r in requests), reverse=True)
-    most_new = max(request.max_new_tokens for request in requests)
-    at_it = sum(longest[:rows]) + longest[0] + token_budget
-    # What a plan that is made anew needs, too, when it has to do with little.
-    return max(min(everything, at_it), max(len(r.prompt_ids) for r in requests) + 2 * most_new)
-
-
-def _tokens_of(requests: Sequence[EncodedPrompt]) -> int:
-    """Distinct tokens of the prompts, and all that will be fed after them; of equal prompts, which packs may part, the
-    last token each time."""
-    prompts = tree_size(request.prompt_ids for request in requests).distinct_tokens
-    twins = len(requests) - len({request.prompt_ids for request in requests})
-    return prompts + twins + sum(request.max_new_tokens - 1 for request in requests)
-
-
 class Schedule:
     """Rounds one after the other: `next_round`, then `done`, or `smaller` if it did not fit into memory.
 
@@ -214,6 +159,7 @@ class Schedule:
         self._limit: Ints = np.zeros(limits.rows, dtype=np.int32)
         self._stops = list(dict.fromkeys(request.stop for request in requests))
         """All lists of stop strings that there are."""
+        self._stop_number = {stop: number for number, stop in enumerate(self._stops)}
         self._stop_at: Ints = np.zeros(limits.rows, dtype=np.int32)
         """By place: which of these."""
         self._free_places = list(range(limits.rows - 1, -1, -1))
@@ -231,8 +177,6 @@ class Schedule:
         """Tokens that rows wrote after they had ended."""
         self._unread: list[tuple[PrefillRound, Written]] = []
         self._ended: list[Finished] = []
-        self.pack_budget = limits.token_budget
-        """Most tokens in a pack by the plan in force."""
         self._plan_anew(limits.token_budget)
 
     def __iter__(self) -> Iterator[Round]:
@@ -258,6 +202,11 @@ class Schedule:
     def most_rows(self) -> int:
         """Of any batch that is still to come."""
         return min(self._most_at_once, len(self._waiting) + len(self.running))
+
+    @property
+    def pack_budget(self) -> int:
+        """Most tokens in a pack by the plan in force."""
+        return self._plan.token_budget
 
     def plan_ahead(self) -> None:
         """Plan the next pack, for when there is time: it is planned when it is wanted otherwise."""
@@ -343,64 +292,11 @@ class Schedule:
     def _plan_anew(self, token_budget: int) -> None:
         self.slots.release(self.carried[0])
         self.carried = (NO_SLOTS, NO_SLOTS)
-        waiting = [self.requests[number] for number in self._waiting]
-        longest = max((len(request.prompt_ids) for request in waiting), default=0)
-        most_new = max((request.max_new_tokens for request in waiting), default=1)
-        self.pack_budget = budget = token_budget
-        all_at_once = len(waiting) <= self._limits.rows
-        # Where not all prompts are at it at once, packs of few let the others go on beside them.
-        most = self._limits.rows if all_at_once else max(1, self._limits.rows // 4)
-        if self.slots.used or _tokens_of(waiting) > self.slots.free:
-            all_at_once = False
-            # The prompt that a pack goes on from, a pack, and what its rows write have to fit into an empty pool.
-            room = self._limits.slots - 1 - longest
-            if room < 2 * most_new:
-                raise RequestError(
-                    f"keys and values of {self._limits.slots - 1:,} tokens fit into the memory, and the longest "
-                    f"request has {longest:,} with {most_new:,} to come; use a larger --memory-fraction, "
-                    "--kv-cache-dtype int8, or shorter prompts"
-                )
-            self.pack_budget = budget = max(1, min(budget, room // 2))
-            most = max(1, min(most, room // 2 // max(most_new - 1, 1)))
-        numbers = list(self._waiting)
-        groups = [numbers] if all_at_once else self._longest_answers_first(numbers)
-        self._plan = _Plan(self._packs(groups, token_budget=budget, max_branches=most))
-
-    def _longest_answers_first(self, numbers: list[int]) -> list[list[int]]:
-        """Requests that are planned together: within each group answers have at most twice as many tokens as others.
-
-        How long an answer gets is not known before, but how long it may get is. If those that may get longest came
-        last, they would be left over in the end, and a step of few rows takes almost as long as one of many. Requests
-        of one task mostly have one bound, and are one group. What groups share is read in each, so where that is much
-        they stay together.
-        """
-        by_length: dict[int, list[int]] = {}
-        for number in numbers:
-            by_length.setdefault(self.requests[number].max_new_tokens.bit_length(), []).append(number)
-        groups = [by_length[length] for length in sorted(by_length, reverse=True)]
-        if len(groups) > 1:
-            together, *apart = (
-                tree_size(self.requests[number].prompt_ids for number in group).distinct_tokens
-                for group in (numbers, *groups)
-            )
-            if sum(apart) > together * (1 + READ_AGAIN):
-                return [numbers]
-        return groups
-
-    def _packs(
-        self, groups: Sequence[list[int]], *, token_budget: int, max_branches: int
-    ) -> Iterator[tuple[Pack, list[int]]]:
-        for numbers in groups:
-            prompts = [self.requests[number].prompt_ids for number in numbers]
-            branches = [Branch(tokens=prompt, reads=(len(prompt) - 1,)) for prompt in prompts]
-            planned = packs(
-                branches, token_budget=token_budget, max_sites=self._limits.max_sites, max_branches=max_branches
-            )
-            for pack in planned:
-                yield pack, numbers
+        waiting, empty = list(self._waiting), not self.slots.used
+        self._plan = plan(self.requests, waiting, self._limits, token_budget=token_budget, empty=empty)
 
     def _fits(self, pack: Pack) -> bool:
-        requests = [self.requests[self._plan.numbers[placement.branch]] for placement in pack.placements]
+        requests = [self.requests[number] for number in self._plan.numbers]
         needed = pack.used + sum(request.max_new_tokens - 1 for request in requests)
         return len(requests) <= len(self._free_places) and needed <= self.slots.free
 
@@ -409,8 +305,7 @@ class Schedule:
         before = self.carried[0]
         tables = PoolPack.of(pack, before=before, own=own)
         admitted = []
-        for placement in pack.placements:
-            number = self._plan.numbers[placement.branch]
+        for number, placement in zip(self._plan.numbers, pack.placements, strict=True):
             last = int(pack.sites[placement.sites[-1]])
             segment = int(np.searchsorted(pack.starts, last, side="right")) - 1
             start, first = int(pack.starts[segment]), int(pack.paths[segment])
@@ -419,7 +314,7 @@ class Schedule:
             new = self.slots.take(self.requests[number].max_new_tokens - 1)
             place = self._free_places.pop()
             self._limit[place] = self.requests[number].max_new_tokens
-            self._stop_at[place] = self._stops.index(self.requests[number].stop)
+            self._stop_at[place] = self._stop_number[self.requests[number].stop]
             slots = np.concatenate([prompt, new])
             admitted.append(Row(number=number, place=place, prompt=len(prompt), slots=slots))
         carry_slots = at_indices(pack.carry, pack, before=before, own=own)
@@ -459,8 +354,11 @@ class Schedule:
         self._logprobs[places, at] = logprobs
         self.written[places] = at + 1
         ended: npt.NDArray[np.bool_] = np.isin(token_ids, self._eos_ids) | (at + 1 >= self._limit[places])
-        for kind, stop in enumerate(self._stops):
-            of_kind = np.flatnonzero(~ended & (self._stop_at[places] == kind)) if stop else _NOBODY
+        kinds = self._stop_at[places]
+        for kind in np.unique(kinds[~ended]).tolist():
+            if not (stop := self._stops[kind]):
+                continue
+            of_kind = np.flatnonzero(~ended & (kinds == kind))
             for i in of_kind[self._watcher.may_stop(token_ids[of_kind], stop)].tolist():
                 ended[i] = self._watcher.stops(self.tokens[places[i], : at[i] + 1].tolist(), stop)
         return ended

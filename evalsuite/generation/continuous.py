@@ -12,14 +12,16 @@ from dataclasses import dataclass
 
 import torch
 
+from evalsuite import apart
 from evalsuite.attention.interface import NoTreeAttention
 from evalsuite.attention.pool import KeyValuePool, bytes_per_token
 from evalsuite.determinism import NotDeterministic
 from evalsuite.errors import RequestError, first_line
-from evalsuite.generation import padded
+from evalsuite.generation import padded, unbatched
+from evalsuite.generation._admission import Limits, tokens_at_once
 from evalsuite.generation._finish import finish
 from evalsuite.generation._pooled import PooledForward
-from evalsuite.generation._schedule import Finished, Limits, PrefillRound, Round, Schedule, Written, tokens_at_once
+from evalsuite.generation._schedule import Finished, PrefillRound, Round, Schedule, Written
 from evalsuite.generation.stopping import StopWatcher
 from evalsuite.loading.memory import free_bytes, give_back
 from evalsuite.runner import ModelRunner, is_out_of_memory
@@ -32,12 +34,27 @@ _KEPT = "continuous"
 KEPT_SHARE = 0.25
 """Graphs are kept for the next call, with the pool that they read, where this takes no more of the device: whatever
 runs beside or in between, such as a baseline or a reference in fp32, needs room, too."""
+FED_BEYOND = 2
+"""Positions after its last token to which a row comes while it waits for the end of a round (`_pooled`)."""
 ROWS_ON_CPU = 128
 """There is nothing to gain from more on a core that one row keeps busy but the calls that rows share."""
 
 
 def generate(runner: ModelRunner, requests: Sequence[EncodedPrompt]) -> Iterator[Generation]:
-    """Generations as rows end. A model that cannot run on a tree is answered by `padded`, which is recorded."""
+    """Generations as rows end. A model that cannot run on a tree is answered by `padded`, or by `unbatched` where that
+    cannot be either; so is a request that has to be answered alone (`apart`). All that is recorded."""
+    too_long = apart.prompt_too_long(runner.model.config, beyond=FED_BEYOND)
+    yield from apart.answer(
+        runner,
+        "continuous",
+        requests,
+        why_alone=too_long,
+        together=_generate_together,
+        alone=unbatched.generate,
+    )
+
+
+def _generate_together(runner: ModelRunner, requests: Sequence[EncodedPrompt]) -> Iterator[Generation]:
     left = {request.id: request for request in requests}
     try:
         for outcome in _generate(runner, requests):
@@ -47,8 +64,11 @@ def generate(runner: ModelRunner, requests: Sequence[EncodedPrompt]) -> Iterator
         if runner.options.deterministic:
             raise NotDeterministic(str(error)) from error
         runner.kept.pop(_KEPT, None)
-        runner.step_down(Fallback(what="strategy", asked="continuous", got="padded", reason=str(error)))
-        yield from padded.generate(runner, list(left.values()))
+        unpadded = apart.why_not_padded_left(runner.model)
+        got, reason = ("padded", str(error)) if unpadded is None else ("unbatched", f"{error}; {unpadded}")
+        runner.step_down(Fallback(what="strategy", asked="continuous", got=got, reason=reason))
+        step_down = padded.generate if unpadded is None else unbatched.generate
+        yield from step_down(runner, list(left.values()))
 
 
 def _generate(runner: ModelRunner, requests: Sequence[EncodedPrompt]) -> Iterator[Generation]:

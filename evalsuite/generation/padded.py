@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from transformers import DynamicCache
 
+from evalsuite import apart
+from evalsuite.generation import unbatched
 from evalsuite.generation._finish import finish
 from evalsuite.generation.sampling import choose, draws_of, sampling_of
 from evalsuite.generation.stopping import StopWatcher
@@ -21,7 +23,19 @@ COMPACT_BELOW = 0.75
 
 
 def generate(runner: ModelRunner, requests: Sequence[EncodedPrompt]) -> Iterator[Generation]:
-    """Generations batch by batch, longest first."""
+    """Generations batch by batch, longest first. What has to be answered alone is (`apart`), which is recorded."""
+    of_model, of_request = apart.why_not_padded_left(runner.model), apart.prompt_too_long(runner.model.config)
+    yield from apart.answer(
+        runner,
+        "padded",
+        requests,
+        why_alone=lambda request: of_model or of_request(request),
+        together=_generate_together,
+        alone=unbatched.generate,
+    )
+
+
+def _generate_together(runner: ModelRunner, requests: Sequence[EncodedPrompt]) -> Iterator[Generation]:
     batches = batches_by_length(
         [len(request.prompt_ids) + request.max_new_tokens for request in requests],
         token_budget=runner.options.token_budget,
@@ -56,6 +70,11 @@ class _Row:
     """One a token to come; empty where the likeliest is taken."""
 
     @property
+    def last_position(self) -> int:
+        """Of the last token that may be fed: the one before the last that may be written."""
+        return len(self.request.prompt_ids) + self.request.max_new_tokens - 2
+
+    @property
     def draw(self) -> float:
         """For the next token. A row that is done and still in its batch chooses once more, and nobody looks."""
         return 0.0 if self.done else self.draws[len(self.token_ids)]
@@ -76,6 +95,8 @@ def _with_cache(runner: ModelRunner, rows: list[_Row]) -> list[Generation]:
     cache = DynamicCache(config=runner.model.config)
     active = rows
     input_ids, mask, positions = batch.input_ids, batch.attention_mask, batch.position_ids
+    # A row that is done stays at its last position: the next may lie outside of the window.
+    last = torch.tensor([[row.last_position] for row in rows], device=runner.device)
     runner.counters.padding_tokens += batch.padding_tokens
     while True:
         output = runner.forward(
@@ -91,12 +112,13 @@ def _with_cache(runner: ModelRunner, rows: list[_Row]) -> list[Generation]:
         unfinished = [i for i, row in enumerate(active) if not row.done]
         if not unfinished:
             return [finish(runner, row.request, row.token_ids, row.logprobs) for row in rows]
-        positions = positions[:, -1:] + 1
+        positions = torch.minimum(positions[:, -1:] + 1, last)
         if len(unfinished) <= COMPACT_BELOW * len(active):
             keep = torch.tensor(unfinished, device=runner.device)
-            cache.batch_select_indices(keep)
+            # Not `batch_select_indices`, which layers with a state do not have, or inherit without their state.
+            cache.reorder_cache(keep)  # type: ignore[arg-type]  # annotated as LongTensor
             active = [active[i] for i in unfinished]
-            chosen, positions = chosen[keep], positions[keep]
+            chosen, positions, last = chosen[keep], positions[keep], last[keep]
             mask = None if mask is None else mask[keep]
         runner.counters.padding_tokens += len(active) - len(unfinished)
         input_ids = chosen[:, None]

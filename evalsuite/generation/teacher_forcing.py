@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from evalsuite.apart import forget_lengths
 from evalsuite.generation.reach import between, reach
 from evalsuite.generation.sampling import draws_of, sampling_of
 from evalsuite.runner import ModelRunner
@@ -64,6 +65,7 @@ def teacher_force(runner: ModelRunner, answers: Iterable[tuple[EncodedPrompt, Ge
 def _force(runner: ModelRunner, prompt: EncodedPrompt, answer: Generation) -> TeacherForced:
     if not answer.token_ids:
         return TeacherForced(id=prompt.id, logprobs=(), best=())
+    forget_lengths(runner.model)
     fed = prompt.prompt_ids + answer.token_ids[:-1]
     targets = torch.tensor(answer.token_ids, device=runner.device)
     output = runner.forward(

@@ -17,6 +17,7 @@ from transformers import (
     StoppingCriteriaList,
 )
 
+from evalsuite.apart import forget_lengths
 from evalsuite.generation._finish import finish
 from evalsuite.generation.sampling import Sampling, draw_tokens, draws_of, sampling_of
 from evalsuite.generation.stopping import cut_at_stop, decode
@@ -34,6 +35,7 @@ def generate(runner: ModelRunner, requests: Sequence[EncodedPrompt]) -> Iterator
 
 
 def _generate_one(runner: ModelRunner, request: EncodedPrompt) -> Generation:
+    forget_lengths(runner.model)
     prompt = torch.tensor([request.prompt_ids], device=runner.device)
     sampling = sampling_of(runner.options)
     draws = torch.tensor(draws_of(runner.options, request), dtype=torch.float32, device=runner.device)

@@ -46,6 +46,11 @@ def not_causal_reason(config: Any) -> str | None:
         return f"it was saved as {', '.join(saved)}"
     if config.model_type in MASKED and not getattr(config, "is_decoder", False):
         return f"{config.model_type} reads in both directions (`is_decoder` is not set)"
+    text = config.get_text_config()
+    if getattr(text, "use_bidirectional_attention", None) in (True, "all"):  # "vision" is of images alone
+        return f"{config.model_type} reads in both directions (`use_bidirectional_attention` is set)"
+    if not getattr(text, "is_causal", True):  # of any model: transformers' masks heed it
+        return f"{config.model_type} reads in both directions (`is_causal` is off)"
     return None
 
 

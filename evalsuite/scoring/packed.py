@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from evalsuite import apart
 from evalsuite.attention.interface import NoTreeAttention
 from evalsuite.determinism import NotDeterministic
 from evalsuite.planning.rows import shared_rows
 from evalsuite.runner import ModelRunner
-from evalsuite.scoring import padded
+from evalsuite.scoring import padded, unbatched
 from evalsuite.scoring._packing import PackForward
 from evalsuite.types import ChoiceScores, EncodedChoices, Fallback
 
 
 def score(runner: ModelRunner, requests: Sequence[EncodedChoices]) -> Iterator[ChoiceScores]:
-    """Scores as questions complete. A model that cannot run on a tree is scored by `padded`, which is recorded."""
+    """Scores as questions complete. A model that cannot run on a tree is scored by `padded`, and a question that has to
+    be scored alone by `unbatched` (`apart`), which is recorded."""
+    alone = apart.choices_too_long(runner.model.config)
+    yield from apart.answer(
+        runner, "packed", requests, why_alone=alone, together=_score_together, alone=unbatched.score
+    )
+
+
+def _score_together(runner: ModelRunner, requests: Sequence[EncodedChoices]) -> Iterator[ChoiceScores]:
     left = dict(enumerate(requests))
     try:
         for number, logprobs in _score(runner, PackForward(runner), requests):

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from evalsuite import apart
 from evalsuite.planning.batches import batches_by_length
 from evalsuite.planning.rows import ScoringRow, shared_rows
 from evalsuite.runner import ModelRunner
+from evalsuite.scoring import unbatched
 from evalsuite.scoring._padded_rows import score_rows
 from evalsuite.types import ChoiceScores, EncodedChoices
 
 
 def score(runner: ModelRunner, requests: Sequence[EncodedChoices]) -> Iterator[ChoiceScores]:
-    """Scores as questions complete, longest rows first. Requests of one id share their outcome's id, not its values."""
+    """Scores as questions complete, longest rows first. Requests of one id share their outcome's id, not its values.
+
+    A question that has to be scored alone is (`apart`), which is recorded.
+    """
+    alone = apart.choices_too_long(runner.model.config)
+    yield from apart.answer(
+        runner, "padded", requests, why_alone=alone, together=_score_together, alone=unbatched.score
+    )
+
+
+def _score_together(runner: ModelRunner, requests: Sequence[EncodedChoices]) -> Iterator[ChoiceScores]:
     rows = [(number, row) for number, request in enumerate(requests) for row in shared_rows(request)]
     batches = batches_by_length(
         [len(row.input_ids) for _, row in rows],

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from evalsuite import apart
 from evalsuite.planning.rows import ScoringRow, row_per_choice
 from evalsuite.runner import ModelRunner
+from evalsuite.scoring import unbatched
 from evalsuite.scoring._padded_rows import score_rows
 from evalsuite.types import ChoiceScores, EncodedChoices
 
 
 def score(runner: ModelRunner, requests: Sequence[EncodedChoices]) -> Iterator[ChoiceScores]:
-    """Scores in input order."""
+    """Scores in input order, but those of questions whose choices have to be scored alone come last, by `unbatched`
+    (`apart`), which is recorded."""
+    alone = apart.choices_too_long(runner.model.config)
+    yield from apart.answer(
+        runner, "per_question", requests, why_alone=alone, together=_score_questions, alone=unbatched.score
+    )
+
+
+def _score_questions(runner: ModelRunner, requests: Sequence[EncodedChoices]) -> Iterator[ChoiceScores]:
     for request in requests:
         scored: dict[int, float] = {}
         rows = list(row_per_choice(request))

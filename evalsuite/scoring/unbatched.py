@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from evalsuite.apart import forget_lengths
 from evalsuite.runner import ModelRunner
 from evalsuite.types import ChoiceScores, EncodedChoices
 
@@ -28,6 +29,7 @@ def _score_one(runner: ModelRunner, request: EncodedChoices) -> ChoiceScores:
 
 
 def _logprob(runner: ModelRunner, context: tuple[int, ...], continuation: tuple[int, ...]) -> float:
+    forget_lengths(runner.model)
     input_ids = torch.tensor([context + continuation[:-1]], device=runner.device)
     logits = runner.forward(input_ids, use_cache=False).logits[0, len(context) - 1 :]  # [continuation, vocab]
     targets = torch.tensor(continuation, device=runner.device)

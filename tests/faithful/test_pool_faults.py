@@ -59,7 +59,6 @@ def shared_after_it_diverged(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Schedule, "_admit", admit)
     monkeypatch.setattr(_schedule.Slots, "release", lambda self, slots: None)  # which would be the next fault
-    monkeypatch.setattr(_schedule, "tokens_at_once", lambda *_, **__: 1_000)
 
 
 def stale_after_replacement(monkeypatch: pytest.MonkeyPatch) -> None:
