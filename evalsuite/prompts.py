@@ -62,8 +62,8 @@ def read_prompts(run: Path, task: str) -> dict[str, Mapping[str, Any]]:
         return {line["prompt_hash"]: line for line in lines}
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{path}: expected compressed JSON lines with a prompt_hash each; got {error!r}. Delete the file: a run that "
-            "goes on writes it anew"
+            f"{path}: expected compressed JSON lines with a prompt_hash each; got {error!r}. Delete the file: "
+            "a run that goes on writes it anew"
         ) from error
 
 
