@@ -72,7 +72,7 @@ def test_pytest_understands_the_benchmarks_command_and_collects_the_evaluations(
     assert all({"--gate", "-n"} <= set(call) for call in calls)
     monkeypatch.chdir(ROOT)
     fullest = max(calls, key=len)
-    arguments = [*run_script._without_default_paths(run_script.ARGUMENTS["bench"], fullest[3:]), *fullest[3:]]
+    arguments = run_script.pytest_arguments("bench", fullest[3:])
     quiet = ("-W", "ignore::pytest_benchmark.logger.PytestBenchmarkWarning")
     result = pytester.runpytest_inprocess(*arguments, *quiet, "--rootdir", ROOT, "--collect-only", "-q")
     assert result.ret == 0

@@ -115,8 +115,8 @@ def test_a_run_is_gone_on_with_by_the_same_selection(passed: Callable[..., list[
 
 CLOSING = """#!{python}
 import sys, time
-print("started", flush=True)
 try:
+    print("started", flush=True)
     time.sleep(60)
 except KeyboardInterrupt:
     time.sleep(1)
