@@ -13,6 +13,8 @@ from evalsuite.report.page import render
 from evalsuite.report.saved import read_saved, shown
 from evalsuite.types import ChoiceRequest
 
+BUILT_WITHIN = 3.0
+"""Seconds of a processor, for a large page."""
 HOSTILE = (
     '</script><script>window.pwned = 1</script><img src=x onerror="window.pwned = 2">'
     "<!-- ]]> &lt;b&gt; \u2028\u2029 \x00 \ud800 ' \" \\ ${1} \u202e"
