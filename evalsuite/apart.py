@@ -90,7 +90,8 @@ def answer(
 
 def choices_too_long(config: Any) -> Callable[[EncodedChoices], str | None]:
     """For `answer`: by the longest sequence that is fed for any of a request's choices."""
-    return lambda request: too_long(config, len(request.context_ids) + max(map(len, request.continuation_ids)) - 1)
+    bounds = _bounds(config)  # once: a run has thousands of requests, and most models have no bound
+    return lambda request: _too_long(bounds, len(request.context_ids) + max(map(len, request.continuation_ids)) - 1)
 
 
 def prompt_too_long(config: Any, *, beyond: int = 0) -> Callable[[EncodedPrompt], str | None]:
@@ -99,12 +100,13 @@ def prompt_too_long(config: Any, *, beyond: int = 0) -> Callable[[EncodedPrompt]
     Args:
         beyond: how many more positions a row may be fed after its last token, before it leaves its batch.
     """
-    return lambda request: too_long(config, len(request.prompt_ids) + request.max_new_tokens - 1 + beyond)
+    bounds = _bounds(config)
+    return lambda request: _too_long(bounds, len(request.prompt_ids) + request.max_new_tokens - 1 + beyond)
 
 
-def too_long(config: Any, tokens: int) -> str | None:
+def _too_long(bounds: Sequence[tuple[str, int]], tokens: int) -> str | None:
     """Why a sequence of so many tokens cannot share a forward, by its rotary embeddings; None if it can."""
-    for kind, bound in _bounds(config):
+    for kind, bound in bounds:
         if tokens > bound:
             return (
                 f"requests of more than {bound:,} tokens cannot share a forward: rotary embeddings of type {kind} "

@@ -9,7 +9,7 @@ import torch
 from transformers import GPT2Config, LlamaConfig, Phi3Config
 from transformers.models.phi3.modeling_phi3 import Phi3RotaryEmbedding
 
-from evalsuite.apart import forget_lengths, too_long
+from evalsuite.apart import forget_lengths, prompt_too_long
 from evalsuite.config import ExecutionOptions
 from evalsuite.determinism import NotDeterministic
 from evalsuite.engines.transformers import TransformersEngine
@@ -27,6 +27,10 @@ def question(id_: str, fed: int, *, longest: int = 1) -> EncodedChoices:
 def prompt(id_: str, fed: int, *, new: int) -> EncodedPrompt:
     """With its new tokens but the last it feeds `fed` tokens."""
     return EncodedPrompt(id=id_, prompt_ids=tuple(range(20, 20 + fed - new + 1)), max_new_tokens=new)
+
+
+def too_long(config: object, fed: int) -> str | None:
+    return prompt_too_long(config)(prompt("asked", fed, new=fed))
 
 
 SHORT = [question("short", 5), question("full", ORIGINAL, longest=3)]
