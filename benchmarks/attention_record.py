@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.trimmed import setting_of
 from evalsuite.config import ATTENTIONS
 
 NAMES = tuple(name for name in reversed(ATTENTIONS) if name != "auto")
@@ -33,16 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def trim(run: Mapping[str, Any]) -> dict[str, Any]:
     """Raises ValueError for a run that holds something else, or nothing that was measured."""
-    provenance, cases = run["provenance"], run["cases"]
+    cases = run["cases"]
     other = [name for name in cases if name.partition("[")[0] not in (FORWARD, GENERATION)]
     measured = {name: case for name, case in cases.items() if "seconds" in case and "not_measured" not in case}
     if other or not measured:
         raise ValueError(f"expected measured cases of test_attention.py, got {', '.join(other) or 'none'}")
-    config = provenance["options"]["config"]
-    return {
-        "model": config["model"],
-        "dtype": config["dtype"],
-        "versions": provenance["versions"],
+    return setting_of(run) | {
         "cases": {name: {key: case[key] for key in KEPT if key in case} for name, case in measured.items()},
     }
 

@@ -14,24 +14,21 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from evalsuite.capability import environment
 from evalsuite.config import DTYPES, ExecutionOptions, InferenceConfig
-from evalsuite.evaluation import Workload, answer, grade, prepare
+from evalsuite.evaluation import answer, grade, prepare
+from evalsuite.harness.judging import questions_to_grade
 from evalsuite.harness.table import aligned
 from evalsuite.interface.data import data_source
 from evalsuite.judge.grading import AskingJudge
 from evalsuite.judge.local import STRATEGY, LocalModel
 from evalsuite.judge.prompts import PROMPTS
-from evalsuite.judge.types import JudgeQuestion
 from evalsuite.pool import ModelPool
 from evalsuite.tasks import get_task
 from evalsuite.tasks.base import limit_examples
 from evalsuite.tasks.prompting import Prompting
-
-if TYPE_CHECKING:
-    from evalsuite.types import Outcome
 
 FEW = 16
 
@@ -71,7 +68,7 @@ def _measure(given: argparse.Namespace) -> dict[str, Any]:
         outcomes = answer(engine, questions, STRATEGY)
         answering = time.perf_counter() - start
         counters = engine.counters.to_dict()
-    to_grade = _to_grade(questions, outcomes)
+    to_grade = list(questions_to_grade(questions, (grade(questions, outcome) for outcome in outcomes.values())))
     judge = AskingJudge(LocalModel(judging, pool, options), grades=None)
     # What is asked in the warm-up is kept, so it is about other answers.
     judge.grade([dataclasses.replace(question, answer=f"({question.answer})") for question in to_grade[:FEW]])
@@ -83,25 +80,10 @@ def _measure(given: argparse.Namespace) -> dict[str, Any]:
         "versions": environment(),
         "questions": len(to_grade),
         "missing": sum(grade.value is None for grade in grades.values()),
+        "reused": sum(grade.reused for grade in grades.values()),
         "seconds": {"answering": answering, "grading": grading},
         "counters": {"answering": counters},
     }
-
-
-def _to_grade(questions: Workload, outcomes: Mapping[str, Outcome]) -> list[JudgeQuestion]:
-    """Every answer that has a gold one."""
-    graded = [grade(questions, outcome) for outcome in outcomes.values()]
-    return [
-        JudgeQuestion(
-            id=one.id,
-            task=questions.task.name,
-            fields=questions.examples[one.id].fields,
-            gold=one.gold,
-            answer=one.prediction,
-        )
-        for one in graded
-        if one.gold is not None
-    ]
 
 
 def rows(record: Mapping[str, Any]) -> list[tuple[str, ...]]:

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.trimmed import setting_of
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
@@ -25,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def trim(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Raises ValueError for runs of different models or versions, and where a case has no verdict."""
-    settings = [_setting(run) for run in runs]
+    settings = [setting_of(run) for run in runs]
     if any(setting != settings[0] for setting in settings):
         raise ValueError(f"expected runs of one model by one set of versions, got {settings}")
     cases = [case for run in runs for case in run["cases"].values()]
@@ -43,12 +45,6 @@ def trim(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             for case in cases
         ]
     }
-
-
-def _setting(run: Mapping[str, Any]) -> dict[str, Any]:
-    provenance = run["provenance"]
-    config = provenance["options"]["config"]
-    return {"model": config["model"], "dtype": config["dtype"], "versions": provenance["versions"]}
 
 
 def label_rows(record: Mapping[str, Any]) -> list[tuple[str, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,9 @@ from evalsuite.judge.types import Judge, JudgeGrade, JudgeQuestion
 from evalsuite.results import add_fields
 
 if TYPE_CHECKING:
+    from evalsuite.evaluation import Workload
     from evalsuite.harness.session import EvaluationSession
+    from evalsuite.types import Graded
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +84,7 @@ def _skip_reason(case: Case) -> str:
 
 def grade_case(session: EvaluationSession, case: Case, measured: Measurement, judge: Judge) -> Grading:
     """Ask the judge about every answer that has a gold, and put its grades into the case's lines."""
-    questions = list(_questions(case, measured))
+    questions = list(questions_to_grade(measured.workload, measured.graded))
     start = time.perf_counter()
     with session.progress.bar(f"{case.name} judge", len(questions)) as tick:
         grades = judge.grade(questions, on_grade=lambda _: tick())
@@ -100,11 +102,12 @@ def grade_case(session: EvaluationSession, case: Case, measured: Measurement, ju
     )
 
 
-def _questions(case: Case, measured: Measurement) -> Iterator[JudgeQuestion]:
-    for graded in measured.graded:
-        if graded.gold is not None:
-            fields = measured.workload.examples[graded.id].fields
-            yield JudgeQuestion(id=graded.id, task=case.task, fields=fields, gold=graded.gold, answer=graded.prediction)
+def questions_to_grade(workload: Workload, graded: Iterable[Graded]) -> Iterator[JudgeQuestion]:
+    """Every answer that has a gold one."""
+    for one in graded:
+        if one.gold is not None:
+            fields = workload.examples[one.id].fields
+            yield JudgeQuestion(id=one.id, task=workload.task.name, fields=fields, gold=one.gold, answer=one.prediction)
 
 
 def _line_fields(grade: JudgeGrade | None) -> dict[str, Any]:

@@ -98,6 +98,7 @@ def schedule(
     *,
     slots: int | None = None,
     resizable: bool = True,
+    eos_ids: frozenset[int] = frozenset({EOS}),
     watcher: StopWatcher | None = None,
     **limits: Any,
 ) -> Schedule:
@@ -106,7 +107,7 @@ def schedule(
     return Schedule(
         batch,
         Limits(slots=slots or wanted, **given),
-        eos_ids=frozenset({EOS}),
+        eos_ids=eos_ids,
         watcher=watcher or StopWatcher(TOKENIZER),
         resizable=resizable,
     )
@@ -193,12 +194,7 @@ def test_a_row_that_ends_gives_its_place_to_the_next_prompt() -> None:
 
 def test_a_batch_is_kept_while_few_of_it_have_ended_and_what_they_write_is_waste() -> None:
     batch = [EncodedPrompt(id=str(i), prompt_ids=(2, i), max_new_tokens=2 if i == 9 else 12) for i in range(3, 20)]
-    plan = Schedule(
-        batch,
-        Limits(rows=32, slots=400, token_budget=64, max_sites=None, steps=3),
-        eos_ids=frozenset(),
-        watcher=StopWatcher(TOKENIZER),
-    )
+    plan = schedule(batch, rows=32, slots=400, token_budget=64, steps=3, eos_ids=frozenset())
     machine = Machine(plan)
     made = set()
     for round_ in plan:
@@ -214,13 +210,7 @@ def test_answers_that_may_get_long_are_begun_first_so_that_none_of_them_is_left_
     batch = [
         EncodedPrompt(id=str(i), prompt_ids=(2 + i // 12, i), max_new_tokens=40 if i >= 12 else 4) for i in range(16)
     ]
-    plan = Schedule(
-        batch,
-        Limits(rows=8, slots=2_000, token_budget=64, max_sites=None, steps=1),
-        eos_ids=frozenset(),
-        watcher=StopWatcher(TOKENIZER),
-    )
-    machine = Machine(plan)
+    machine = Machine(schedule(batch, rows=8, slots=2_000, token_budget=64, eos_ids=frozenset()))
     finished = played(machine)
     assert [len(finished[i].token_ids) for i in range(16)] == [4] * 12 + [40] * 4
     # Each row's first token comes from its prompt: the four long ones take 39 steps, and within these the twelve short
