@@ -40,7 +40,7 @@ ON_REQUEST = {
     ),
     "test": (),
 }
-"""Left out unless a path or -k asks for them: they take far longer than all others together."""
+"""Left out unless a path or -k asks for them: they time single optimisations, and no evaluation."""
 ONE_THREAD_A_WORKER = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
