@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 
+from evalsuite.attention.ungrouped import without_all_scores
 from evalsuite.config import ExecutionOptions
 from evalsuite.determinism import NotDeterministic
 from evalsuite.errors import RequestError
@@ -117,7 +118,8 @@ class ModelRunner:
             given["past_key_values"] = given.pop("cache")
         if logits_to_keep and "logits_to_keep" in self._accepted:
             given["logits_to_keep"] = logits_to_keep
-        output = self.model(input_ids=input_ids, **given)
+        with without_all_scores(self.model, *input_ids.shape):
+            output = self.model(input_ids=input_ids, **given)
         if logits_to_keep:
             output.logits = output.logits[:, -logits_to_keep:]
         return output
@@ -142,7 +144,8 @@ class ModelRunner:
         positions = {} if position_ids is None else {"position_ids": position_ids}
         self._sites = rows, columns
         try:
-            logits: torch.Tensor = self.model(input_ids=input_ids, use_cache=False, **positions).logits
+            with without_all_scores(self.model, *input_ids.shape):
+                logits: torch.Tensor = self.model(input_ids=input_ids, use_cache=False, **positions).logits
             narrowed = self._sites is None
         finally:
             self._sites = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -68,7 +69,7 @@ class PoolAttend(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class PoolPack:
     """Where the keys of a pack stand in the pool. Tables as in `planning.packs.Pack`, but for slots."""
 
@@ -103,6 +104,20 @@ class PoolPack:
     @property
     def used(self) -> int:
         return len(self.own)
+
+    @cached_property
+    def slots(self) -> Ints:
+        """All that the pack's tokens attend to, each once."""
+        return np.unique(np.concatenate([self.path, self.own]))
+
+    @property
+    def path_in_slots(self) -> Ints:
+        """`path` by index in `slots`."""
+        return np.searchsorted(self.slots, self.path).astype(np.int32)
+
+    @property
+    def own_in_slots(self) -> Ints:
+        return np.searchsorted(self.slots, self.own).astype(np.int32)
 
 
 def at_indices(indices: Ints, pack: Pack, *, before: Ints, own: Ints) -> Ints:

@@ -52,6 +52,8 @@ FIXED_SPAN = 256
 LONGEST_SPAN, SHORTEST_SPAN = 512, 128
 """Else about so many: each costs a row's accumulator written and read, and a small batch needs many to keep a device
 busy."""
+MOST_WIDENED = 2**29
+"""Bytes. Of a pack that attends to more, 8-bit numbers are widened by the kernel, for each of its tiles anew."""
 _MERGED_HEADS = 8
 """That a program of the merge holds."""
 
@@ -195,14 +197,34 @@ class PooledTiles:
             key, value = (x if x.stride(-1) == 1 else x.contiguous() for x in fresh)
             launch(query, key, value, *kept, out, tiles, self._table("near"), Pooled(), FAR, rule)
             return out
-        pooled = Pooled(self._table("own"), layer.key_scales, layer.value_scales)
-        launch(query, *kept, *kept, out, tiles, self._table("path"), pooled, 0, rule)
+        path, own = self._table("path"), self._table("own")
+        if layer.key_scales is not None:
+            numbers = len(self.pack.slots) * (layer.keys[0].numel() + layer.values[0].numel())
+            if numbers * query.dtype.itemsize <= MOST_WIDENED:
+                path, own = self._table("path_in_slots"), self._table("own_in_slots")
+                layer = _widened(layer, self._table("slots"), query.dtype)
+                kept = layer.keys.transpose(0, 1), layer.values.transpose(0, 1)
+        launch(query, *kept, *kept, out, tiles, path, Pooled(own, layer.key_scales, layer.value_scales), 0, rule)
         return out
 
     def _table(self, name: str) -> torch.Tensor:
         if name not in self.tables:
             self.tables[name] = on_device(getattr(self.pack, name), self.device)
         return self.tables[name]
+
+
+def _widened(layer: PoolLayer, slots: torch.Tensor, dtype: torch.dtype) -> PoolLayer:
+    """The layer at `slots` alone, in numbers that products take as they are: the same, less what widening each time
+    costs that a tile reads them. Scales stay apart, as `fused.weigh` says."""
+    short = (layer.keys, dtype), (layer.values, dtype if dtype == torch.float32 else torch.bfloat16)
+    # As bytes: not every operation knows 8-bit floats.
+    keys, values = (
+        kept.view(torch.uint8).index_select(0, slots).view(kept.dtype).to(wide_dtype) for kept, wide_dtype in short
+    )
+    assert layer.key_scales is not None
+    assert layer.value_scales is not None
+    scales = (kept.index_select(0, slots) for kept in (layer.key_scales, layer.value_scales))
+    return PoolLayer(keys, values, *scales)
 
 
 def fused_prefill(pack: PoolPack, device: torch.device) -> PoolAttend:
@@ -269,9 +291,9 @@ def decode_workspace(
     )
 
 
-def workspace_bytes(*, cells: int, heads: int, value_dim: int) -> int:
-    """That such a workspace takes."""
-    return 4 * cells * heads * (value_dim + 2)
+def workspace_bytes(*, cells: int, heads: int, value_dim: int, quantised: bool) -> int:
+    """That such a workspace takes, and what is widened of a quantised pool."""
+    return 4 * cells * heads * (value_dim + 2) + (MOST_WIDENED if quantised else 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,7 +200,9 @@ def _keep(kept: torch.Tensor, scales: torch.Tensor | None, slots: torch.Tensor, 
         kept.index_copy_(0, slots, numbers)
         return
     exact = numbers.float()
-    scale = (exact.abs().amax(-1) / largest_of(kept.dtype)).clamp_min(SMALLEST_SCALE)  # [tokens, heads]
+    largest = exact.abs().amax(-1)  # [tokens, heads]
+    # By a tensor: CUDA multiplies by the inverse of a number, which rounds otherwise than a division.
+    scale = (largest / torch.full_like(largest, largest_of(kept.dtype))).clamp_min(SMALLEST_SCALE)
     scaled = exact / scale[..., None]
     short = (scaled if kept.dtype.is_floating_point else scaled.round()).to(kept.dtype)
     # As bytes: not every operation knows 8-bit floats.

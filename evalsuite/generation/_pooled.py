@@ -144,7 +144,10 @@ class PooledForward(TreeForward):
             return 0
         from evalsuite.attention.pooled_fused import workspace_bytes
 
-        return workspace_bytes(cells=self._most_cells, heads=self._heads, value_dim=self._value_dim)
+        quantised = self._runner.options.kv_cache_dtype != "auto"
+        return workspace_bytes(
+            cells=self._most_cells, heads=self._heads, value_dim=self._value_dim, quantised=quantised
+        )
 
     @property
     def _value_dim(self) -> int:

@@ -16,7 +16,18 @@ from hypothesis import strategies as st
 
 from evalsuite.attention.pool import FAR, PoolPack, at_indices
 from evalsuite.planning.packs import Branch, packs
-from tests.attention.pooled_cases import CUDA, INTERPRETED, TOLERANCE, Case, cases, close, decode, expected, prefill
+from tests.attention.pooled_cases import (
+    CUDA,
+    INTERPRETED,
+    TOLERANCE,
+    Case,
+    cases,
+    close,
+    decode,
+    expected,
+    fused,
+    prefill,
+)
 
 needs_kernels = pytest.mark.skipif(not (CUDA or INTERPRETED), reason="needs a CUDA device")
 kinds = pytest.mark.parametrize("kind", ["plain", pytest.param("fused", marks=needs_kernels)])
@@ -74,6 +85,29 @@ def test_a_packs_cuts_change_no_bit(case: Case, token_budget: int) -> None:
     whole, cut = (prefill(case, "fused", token_budget=budget) for budget in (10_000, token_budget))
     assert whole.keys() == cut.keys()
     assert all(torch.equal(whole[slot], cut[slot]) for slot in whole)
+
+
+@given(case=cases(), token_budget=st.sampled_from([7, 50, 1_000]))
+def test_a_packs_slots_are_those_that_it_attends_to(case: Case, token_budget: int) -> None:
+    branches = [Branch(tokens=row, reads=(len(row) - 1,)) for row in case.rows]
+    before = np.empty(0, dtype=np.int32)
+    for pack in packs(branches, token_budget=token_budget):
+        tables = PoolPack.of(pack, before=before, own=pack.tokens)
+        assert sorted({*tables.path.tolist(), *tables.own.tolist()}) == tables.slots.tolist()
+        assert tables.slots[tables.path_in_slots].tolist() == tables.path.tolist()
+        assert tables.slots[tables.own_in_slots].tolist() == tables.own.tolist()
+        before = at_indices(pack.carry, pack, before=before, own=pack.tokens)
+
+
+@needs_kernels
+@given(case=cases(longest=200), token_budget=st.integers(20, 1_000))
+def test_numbers_that_are_widened_beforehand_change_no_bit(case: Case, token_budget: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        beforehand = prefill(case, "fused", token_budget=token_budget)
+        patch.setattr(fused(), "MOST_WIDENED", 0)
+        by_the_kernel = prefill(case, "fused", token_budget=token_budget)
+    assert beforehand.keys() == by_the_kernel.keys()
+    assert all(torch.equal(beforehand[slot], by_the_kernel[slot]) for slot in beforehand)
 
 
 @needs_kernels

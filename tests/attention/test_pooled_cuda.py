@@ -109,6 +109,22 @@ def test_company_in_a_span_changes_no_bit(kept_as: str, dtype: torch.dtype, wind
     assert torch.equal(backwards[[6, 5, 4, 3, 1, 0]], together)
 
 
+@needs_cuda
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("kept_as", ["int8", "fp8"])
+def test_numbers_that_are_widened_beforehand_change_no_bit(
+    kept_as: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kept_as == "fp8" and torch.cuda.get_device_capability() < (8, 9):
+        pytest.skip("needs a CUDA device with 8-bit floats")
+    case = a_case(SHAPES[0], kept_as, dtype)
+    beforehand = prefill(case, "fused", token_budget=256)
+    monkeypatch.setattr(fused(), "MOST_WIDENED", 0)
+    by_the_kernel = prefill(case, "fused", token_budget=256)
+    assert beforehand.keys() == by_the_kernel.keys()
+    assert all(torch.equal(beforehand[slot], by_the_kernel[slot]) for slot in beforehand)
+
+
 @pytest.mark.parametrize("kept_as", ["auto", "int8", "fp8"])
 @pytest.mark.parametrize("dims", [(8, 128, 128), (3, 20, 8)], ids=str)
 def test_what_is_kept_has_the_bits_of_plain_torch(dims: tuple[int, int, int], kept_as: str) -> None:
