@@ -12,7 +12,7 @@ import torch
 
 from evalsuite import capability
 from evalsuite.config import InferenceConfig
-from evalsuite.loading.fusing import decoder_layers, fused_layers
+from evalsuite.loading.fusing import advice_is_no_error, decoder_layers, fused_layers
 from evalsuite.loading.report import LoadedModel, StepsDown
 
 
@@ -42,15 +42,18 @@ def compile_forward(model: Any, config: InferenceConfig, device: str, steps: Ste
     except Exception as error:  # no backend, an unsupported Python: torch raises many kinds
         steps.take("torch_compile", asked="on", got="off", reason=f"{type(error).__name__}: {error}")
         return False
-    model.forward = _by_layers_without_cache(model, plain, whole) if decoder_layers(model) else whole
+    model.forward = _by_layers_without_cache(model, plain, whole)
     return True
 
 
 def _by_layers_without_cache(model: Any, plain: Callable[..., Any], whole: Callable[..., Any]) -> Callable[..., Any]:
+    layers = decoder_layers(model)
+
     @wraps(plain)
     def forward(*args: Any, **kwargs: Any) -> Any:
-        if kwargs.get("use_cache") is not False:
-            return whole(*args, **kwargs)
+        if not layers or kwargs.get("use_cache") is not False:
+            with advice_is_no_error():
+                return whole(*args, **kwargs)
         # A layer that no single graph can hold, as experts often are, is compiled in parts.
         with fused_layers(model, dynamic=True, fullgraph=False):
             return plain(*args, **kwargs)

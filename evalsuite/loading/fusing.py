@@ -113,11 +113,18 @@ def run_as_it_is(layer: Any) -> None:
 
 
 @contextmanager
-def quiet_compilation() -> Iterator[None]:
-    """Within, the compiler's advice is no error where warnings are, and sizes that happen to be equal stay apart: a
-    batch of as many tokens as a head has dimensions would be compiled for once more."""
-    with warnings.catch_warnings(), torch.fx.experimental._config.patch(use_duck_shape=False):  # type: ignore[attr-defined]
+def advice_is_no_error() -> Iterator[None]:
+    """Within, what the compiler warns of does not end a compilation where warnings are errors."""
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"torch\._(inductor|dynamo)")
+        yield
+
+
+@contextmanager
+def quiet_compilation() -> Iterator[None]:
+    """Likewise, and sizes that happen to be equal stay apart: a batch of as many tokens as a head has dimensions would
+    be compiled for once more."""
+    with advice_is_no_error(), torch.fx.experimental._config.patch(use_duck_shape=False):  # type: ignore[attr-defined]
         yield
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 
 import pytest
 import torch
@@ -86,6 +87,27 @@ def test_with_a_cache_one_graph_holds_all_layers(save_model: SaveModel, graphs: 
     with torch.inference_mode():
         loaded.model(input_ids=torch.tensor([[1, 2], [3, 4]]), use_cache=True)
     assert [attentions(graph) for graph in graphs] == [loaded.model.config.num_hidden_layers]
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_the_compilers_advice_ends_no_compilation(
+    save_model: SaveModel, monkeypatch: pytest.MonkeyPatch, use_cache: bool
+) -> None:
+    real = torch.compile
+    advice: list[str] = []
+
+    def backend(graph: torch.fx.GraphModule, _: object) -> object:
+        advice.append("TensorFloat32 tensor cores are not enabled")
+        warnings.warn_explicit(advice[-1], UserWarning, "compile_fx.py", 1, module="torch._inductor.compile_fx")
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", lambda function, **settings: real(function, backend=backend, **settings))
+    torch._dynamo.reset()
+    loaded = load_compiled(save_model)
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded.model(input_ids=torch.tensor([[1, 2], [3, 4]]), use_cache=use_cache)
+    assert advice
 
 
 def test_a_layer_that_no_graph_can_hold_is_compiled_in_parts(
