@@ -1,17 +1,14 @@
-"""What a run of test_attention.py left, trimmed to a record, and the table of it.
+"""What runs of test_attention.py left, trimmed to a record, and the table of it.
 
-python -m benchmarks.attention_record OUT.json RUN.json     RUN.json: the summary.json of its results folder
+python -m benchmarks.attention_record OUT.json RUN.json...     RUN.json: the summary.json of a run's results folder
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from benchmarks.trimmed import setting_of
+from benchmarks.trimmed import measured_cases, one_setting, write_record
 from evalsuite.config import ATTENTIONS
 
 NAMES = tuple(name for name in reversed(ATTENTIONS) if name != "auto")
@@ -22,47 +19,54 @@ KEPT = ("seconds", "counts", "new_tokens", "one_off_seconds", "peak_bytes", "alo
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.attention_record", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("out", type=Path)
-    parser.add_argument("run", type=Path)
-    given = parser.parse_args(arguments)
-    record = trim(json.loads(given.run.read_text(encoding="utf-8")))
-    given.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_record(arguments, __doc__, trim)
 
 
-def trim(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Raises ValueError for a run that holds something else, or nothing that was measured."""
-    cases = run["cases"]
-    other = [name for name in cases if name.partition("[")[0] not in (FORWARD, GENERATION)]
-    measured = {name: case for name, case in cases.items() if "seconds" in case and "not_measured" not in case}
-    if other or not measured:
-        raise ValueError(f"expected measured cases of test_attention.py, got {', '.join(other) or 'none'}")
-    return setting_of(run) | {
-        "cases": {name: {key: case[key] for key in KEPT if key in case} for name, case in measured.items()},
-    }
+def trim(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Raises ValueError for runs that hold something else, or nothing that was measured, or of different settings."""
+    cases = measured_cases(runs, of="test_attention.py", tests=(FORWARD, GENERATION), kept=KEPT)
+    return one_setting(runs) | {"cases": cases}
 
 
 def attention_rows(record: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """One row a length and attention that was measured. Every pass of an attention counts, whichever test it was in."""
     cases = record["cases"]
     table: list[tuple[str, ...]] = [
-        ("tokens", "attention", "seconds a forward", "passes", "peak GiB", "first token", "generated tokens")
+        (
+            "tokens",
+            "attention",
+            "seconds a forward",
+            "passes",
+            "seconds a generation",
+            "passes",
+            "peak GiB",
+            "first token",
+            "generated tokens",
+        )
     ]
     for tokens in _lengths(record):
-        forwards = [case for name, case in cases.items() if name.startswith(FORWARD) and name.endswith(f"-{tokens}]")]
         for attention in NAMES:
-            own = [case for case in forwards if attention in case["seconds"]]
-            if not own:
+            own = {
+                test: [
+                    case
+                    for name, case in cases.items()
+                    if name.startswith(test) and name.endswith(f"-{tokens}]") and attention in case["seconds"]
+                ]
+                for test in (FORWARD, GENERATION)
+            }
+            if not any(own.values()):
                 continue
-            taken = [second / case["counts"][attention] for case in own for second in case["seconds"][attention]]
-            peak = max(case["peak_bytes"][attention] for case in own) / 2**30
+            passes = {
+                test: [second / case["counts"][attention] for case in of for second in case["seconds"][attention]]
+                for test, of in own.items()
+            }
+            peak = max(case["peak_bytes"][attention] for of in own.values() for case in of) / 2**30
             verdicts = (
                 cases.get(f"{test}[{attention}-{tokens}]", {}).get("verdicts", {}).get(attention, "-")
                 for test in (FORWARD, GENERATION)
             )
-            table.append((f"{tokens:,}", attention, _between(taken), str(len(taken)), f"{peak:.0f}", *verdicts))
+            times = (cell for taken in passes.values() for cell in (_between(taken), str(len(taken))))
+            table.append((f"{tokens:,}", attention, *times, f"{peak:.0f}", *verdicts))
     return table
 
 
@@ -83,6 +87,8 @@ def _lengths(record: Mapping[str, Any]) -> list[int]:
 
 
 def _between(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
     low, high = (f"{value:.3f}" for value in (min(values), max(values)))
     return low if low == high else f"{low} to {high}"
 

@@ -5,35 +5,23 @@ python -m benchmarks.labels_record OUT.json RUN.json...     RUN.json: the summar
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from benchmarks.trimmed import setting_of
+from benchmarks.trimmed import one_setting, write_record
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.labels_record", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("out", type=Path)
-    parser.add_argument("runs", type=Path, nargs="+")
-    given = parser.parse_args(arguments)
-    record = trim([json.loads(run.read_text(encoding="utf-8")) for run in given.runs])
-    given.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_record(arguments, __doc__, trim)
 
 
 def trim(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Raises ValueError for runs of different models or versions, and where a case has no verdict."""
-    settings = [setting_of(run) for run in runs]
-    if any(setting != settings[0] for setting in settings):
-        raise ValueError(f"expected runs of one model by one set of versions, got {settings}")
+    setting = one_setting(runs)
     cases = [case for run in runs for case in run["cases"].values()]
     if not cases or any((case.get("verdict") or {}).get("compared", 0) == 0 for case in cases):
         raise ValueError("expected a verdict on every case, with answers compared")
-    return settings[0] | {
+    return setting | {
         "cases": [
             {
                 "task": case["task"],

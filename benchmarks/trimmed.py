@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+
+def write_record(
+    arguments: Sequence[str] | None, document: str | None, trim: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]]
+) -> None:
+    """The command line of what makes a record: OUT.json, and the `summary.json` of one run or several."""
+    first = (document or "").splitlines()
+    parser = argparse.ArgumentParser(prog=first[2].split(" OUT")[0], description=first[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+")
+    given = parser.parse_args(arguments)
+    record = trim([json.loads(run.read_text(encoding="utf-8")) for run in given.runs])
+    given.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def setting_of(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -11,3 +27,30 @@ def setting_of(run: Mapping[str, Any]) -> dict[str, Any]:
     provenance = run["provenance"]
     config = provenance["options"]["config"]
     return {"model": config["model"], "dtype": config["dtype"], "versions": provenance["versions"]}
+
+
+def one_setting(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """`setting_of` all of them; ValueError where they differ."""
+    settings = [setting_of(run) for run in runs]
+    if any(setting != settings[0] for setting in settings):
+        raise ValueError(f"expected runs of one model by one set of versions, got {settings}")
+    return settings[0]
+
+
+def measured_cases(
+    runs: Sequence[Mapping[str, Any]], *, of: str, tests: Sequence[str], kept: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """What was timed of `tests`, by a case's name, trimmed to `kept`; a later run's stands for an earlier one's.
+
+    Args:
+        of: where the tests are, for the message.
+
+    Raises:
+        ValueError: a run holds something else, or nothing was measured.
+    """
+    cases = {name: case for run in runs for name, case in run["cases"].items()}
+    other = [name for name in cases if name.partition("[")[0] not in tests]
+    measured = {name: case for name, case in cases.items() if "seconds" in case and "not_measured" not in case}
+    if other or not measured:
+        raise ValueError(f"expected measured cases of {of}, got {', '.join(other) or 'none'}")
+    return {name: {key: case[key] for key in kept if key in case} for name, case in measured.items()}

@@ -1,4 +1,4 @@
-"""Tables of the committed records: of peers, of attentions by length, of growth and of labels.
+"""Tables of the committed records: of peers, attentions by length, growth, labels, long contexts, and a judge.
 
 python -m benchmarks.peers.tables            print them
 python -m benchmarks.peers.tables --write    and put them into README.md and benchmarks/records/README.md
@@ -14,8 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import judging
 from benchmarks.attention_record import attention_rows, missing
 from benchmarks.labels_record import label_rows
+from benchmarks.long_record import long_rows
 from benchmarks.marked import names, placed
 from benchmarks.peers import generation, growth
 from benchmarks.peers.__main__ import rows as scoring_rows
@@ -104,6 +106,20 @@ def attention_table(record: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def long_table(record: Mapping[str, Any]) -> str:
+    """Long contexts by cache format, as `benchmarks.long_record` trimmed runs."""
+    setting = _setting(record["versions"], record["model"], record["dtype"])
+    return "\n".join([f"{setting}, by `continuous`.", "", *_markdown(long_rows(record))]) + "\n"
+
+
+def judging_table(record: Mapping[str, Any]) -> str:
+    """What a local judge takes beside answering."""
+    arguments = record["arguments"]
+    setting = _setting(record["versions"], arguments["model"], arguments["dtype"])
+    lines = [f"{setting}. {arguments['task']}, judged by {arguments['judge'] or 'the same model'}."]
+    return "\n".join([*lines, "", *_markdown(judging.rows(record))]) + "\n"
+
+
 def growth_table(record: Mapping[str, Any]) -> str:
     """A question's time, as the number of questions and of shots grows."""
     setting = _setting(record["versions"], record["model"], record["dtype"])
@@ -145,6 +161,8 @@ KINDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "scoring": scoring_table,
     "attention": attention_table,
     "growth": growth_table,
+    "judging": judging_table,
+    "long": long_table,
     "labels": labels_table,
 }
 """What the names of records begin with -> what makes their tables."""

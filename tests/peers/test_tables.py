@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import attention_record, labels_record
+from benchmarks import attention_record, labels_record, long_record
 from benchmarks.claims.table import MARKER as CLAIMS
 from benchmarks.marked import NoPlace, names, placed
 from benchmarks.peers import tables
@@ -103,15 +103,15 @@ def passes() -> dict[str, Any]:
 
 
 def test_every_pass_of_an_attention_counts_and_what_has_no_row_is_named(passes: dict[str, Any]) -> None:
-    record = attention_record.trim(passes)
+    record = attention_record.trim([passes])
     assert "elsewhere" not in str(record) and "/home" not in str(record)
     lines = tables.attention_table(record).splitlines()
     assert "without a warm-up" in lines[0]
     assert lines[4:8] == [
-        "| 512 | eager | 1.500 | 1 | 2 | - | - |",
-        "| 512 | sdpa | 0.500 to 1.000 | 2 | 2 | faithful | faithful, too |",
-        "| 512 | flash_attention_2 | 0.250 | 1 | 2 | red | - |",
-        "| 2,048 | sdpa | 2.000 | 1 | 2 | - | - |",
+        "| 512 | eager | 1.500 | 1 | 4.500 | 1 | 2 | - | - |",
+        "| 512 | sdpa | 0.500 to 1.000 | 2 | 4.500 | 1 | 2 | faithful | faithful, too |",
+        "| 512 | flash_attention_2 | 0.250 | 1 | - | 0 | 2 | red | - |",
+        "| 2,048 | sdpa | 2.000 | 1 | - | 0 | 2 | - | - |",
     ]
     assert [line for line in lines[8:] if line] == [
         "flex_attention: not measured.",
@@ -120,12 +120,54 @@ def test_every_pass_of_an_attention_counts_and_what_has_no_row_is_named(passes: 
     ]
 
 
+def test_a_later_runs_case_stands_for_an_earlier_ones(passes: dict[str, Any]) -> None:
+    name = "test_short_generation[sdpa-512]"
+    later = {**passes, "cases": {name: {**passes["cases"][name], "seconds": {"sdpa": [7.0]}}}}
+    record = attention_record.trim([passes, later])
+    assert record["cases"][name]["seconds"] == {"sdpa": [7.0]}
+    assert record["cases"].keys() == attention_record.trim([passes])["cases"].keys()
+    other = {**passes, "provenance": {**passes["provenance"], "versions": {"device": "cuda"}}}
+    with pytest.raises(ValueError, match="expected runs of one model by one set of versions"):
+        attention_record.trim([passes, other])
+
+
+def test_long_contexts_have_a_row_a_cache_format(passes: dict[str, Any]) -> None:
+    case = {
+        "seconds": {"unbatched": [8.0], "continuous": [60.0, 50.0]},
+        "counts": {"unbatched": 4, "continuous": 100},
+        "tokens": 32_768,
+        "peak_bytes": {"unbatched": 2**30, "continuous": 3 * 2**30},
+        "allowed_bytes": 2**32,
+        "verdicts": {"continuous": "faithful"},
+    }
+    bare = {name: value for name, value in case.items() if name != "verdicts"} | {"allowed_bytes": None}
+    run = {**passes, "cases": {"test_long_contexts[int8]": bare, "test_long_contexts[auto]": case}}
+    assert tables.long_table(long_record.trim([run])).splitlines()[4:] == [
+        "| auto | 100 | 32,768 | 50.0 | 0.50 | 2.00 | 3.0 | 4.0 | faithful |",
+        "| int8 | 100 | 32,768 | 50.0 | 0.50 | 2.00 | 3.0 | - | not compared |",
+    ]
+    with pytest.raises(ValueError, match="expected measured cases of test_long_contexts"):
+        long_record.trim([passes])
+
+
+def test_grading_stands_beside_answering() -> None:
+    record = {
+        "arguments": {"model": "nano", "dtype": "float32", "task": "viquad", "judge": None},
+        "versions": {"device": "cpu", "torch": "2", "transformers": "5"},
+        "questions": 10,
+        "seconds": {"answering": 2.0, "grading": 3.0},
+    }
+    lines = tables.judging_table(record).splitlines()
+    assert "viquad, judged by the same model" in lines[0]
+    assert lines[4:] == ["| answering | 10 | 2.00 | 200.00 | 1.00 |", "| grading | 10 | 3.00 | 300.00 | 1.50 |"]
+
+
 def test_a_run_of_other_tests_is_no_record_of_attention(passes: dict[str, Any]) -> None:
     cases = passes["cases"]
     with pytest.raises(ValueError, match=r"expected measured cases of test_attention\.py, got none"):
-        attention_record.trim({**passes, "cases": {"test_one_forward[sdpa-512]": {"not_measured": "no room"}}})
+        attention_record.trim([{**passes, "cases": {"test_one_forward[sdpa-512]": {"not_measured": "no room"}}}])
     with pytest.raises(ValueError, match="got test_mmlu"):
-        attention_record.trim({**passes, "cases": {**cases, "test_mmlu[padded]": {}}})
+        attention_record.trim([{**passes, "cases": {**cases, "test_mmlu[padded]": {}}}])
 
 
 @pytest.mark.parametrize("text", ["", "<!-- x: end --> <!-- x: begin -->", "<!-- x: begin -->" * 2 + "<!-- x: end -->"])
