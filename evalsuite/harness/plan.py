@@ -46,10 +46,16 @@ def plan_case(
     change: Mapping[str, object],
     baseline: Mapping[str, object] | None,
 ) -> Case:
-    """Raises `CannotRun`, before any model is loaded or after one turned out to have stepped down."""
+    """The paths of a case, and the task's data read.
+
+    Raises:
+        CannotRun: before any model is loaded, or after one turned out to have stepped down.
+        EvalsuiteError: the data cannot be read, also before.
+    """
     changed = _path(session, strategy, change)
     _require_determinism(changed)
     _require_cache_dtype(task, changed)
+    session.data(task)  # what is wrong with it is known in a second, and a model may load for minutes
     if baseline is None:
         reference_config = session.plain(changed.config)
         baseline_path = session.reference_path(reference_config)

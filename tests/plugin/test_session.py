@@ -74,11 +74,25 @@ def test_the_reference_runs_without_compiled_graphs_and_flash_kernels(asked: str
 def session_with_a_cache(dtype: str) -> EvaluationSession:
     session = bare_session(config=InferenceConfig(), execution=ExecutionOptions(kv_cache_dtype=dtype))
     session.pool = SimpleNamespace(get=lambda _: SimpleNamespace(report=SimpleNamespace(got={"attention": "sdpa"})))
+    session.data = lambda _: None
     return session
 
 
 def planned(session: EvaluationSession, task: str, strategy: str, baseline: dict[str, object] | None = None) -> Case:
     return plan_case(session, "test_x", task, strategy, change={}, baseline=baseline)
+
+
+def test_no_model_is_loaded_for_data_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*_: Any, **__: Any) -> None:
+        raise DataError("no such folder")
+
+    monkeypatch.setattr(module, "get_task", lambda _: SimpleNamespace(read=read))
+    options = {"data_source": lambda: None, "split": None, "shots": 0}
+    session = bare_session(config=InferenceConfig(), execution=ExecutionOptions(), **options)
+    session.pool = SimpleNamespace(get=lambda _: pytest.fail("a model was loaded"))
+    for baseline in (None, {"strategy": "unbatched"}):
+        with pytest.raises(DataError, match="no such folder"):
+            planned(session, "mmlu", "packed", baseline)
 
 
 def test_a_cache_of_another_dtype_is_the_paths_alone() -> None:
