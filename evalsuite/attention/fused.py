@@ -46,8 +46,8 @@ TREE = Tile(rows=64, keys=32, warps=4, stages=2, registers=128)
 """On an H200 the fastest of tiles of 64 and 128 rows and 16 to 128 keys, with and without a bound on registers, but for
 long prompts that share nothing, where 128 rows and 64 keys are a little faster."""
 MOST_ELEMENTS = 2**31 - 1
-"""The kernel counts in 32 bits: 64-bit addresses for every element would cost it registers. Only rows of a pool, which
-may be larger, it finds in 64 bits."""
+"""The kernel counts in 32 bits: 64-bit addresses for every element would cost it registers. Of a pool with more it is
+handed a copy of what a pack attends to."""
 _LOG2E = 1.4426950408889634
 
 
@@ -78,19 +78,8 @@ class FusedAttention:
         out[self.pack.used :].zero_()  # the padding: nobody reads it, but no NaN may stand there
         tiles = self.tiles.for_group(heads // key.shape[0])
         carried = 0 if kept is None else kept_key.shape[1]
-        launch(query, key, value, kept_key, kept_value, out, tiles, self.path, Pooled(), carried, rule)
+        launch(query, key, value, kept_key, kept_value, out, tiles, self.path, carried, rule)
         return out
-
-
-@dataclass(frozen=True, slots=True)
-class Pooled:
-    """Where the keys of a pack stand in a pool; as it is by default, they stand side by side in the pack's order."""
-
-    own: torch.Tensor | None = None
-    """[used], int32 on the device: slots of the pack's own tokens. The list of ancestors holds slots too then."""
-    key_scales: torch.Tensor | None = None
-    """[slots, kv heads], fp32, where keys and values are quantised."""
-    value_scales: torch.Tensor | None = None
 
 
 def launch(
@@ -102,12 +91,16 @@ def launch(
     out: torch.Tensor,
     tiles: torch.Tensor,
     path: torch.Tensor,
-    pooled: Pooled,
     carried: int,
     rule: ScoreRule,
 ) -> None:
-    """Run the kernel: query [heads, tokens, dim], key and value [kv heads, tokens or slots, dim], out [tokens, heads,
-    dim], all with numbers of `dim` side by side."""
+    """Run the kernel: query [heads, tokens, dim], key and value [kv heads, tokens, dim] of the pack, kept ones
+    [kv heads, kept, dim], out [tokens, heads, dim], all with numbers of `dim` side by side.
+
+    Args:
+        tiles: of `Tiles.for_group`.
+        path: ancestors by index in the pack; those that are negative are kept ones, at that index plus `carried`.
+    """
     heads, _, dim = query.shape
     value_dim = value.shape[-1]
     group = heads // key.shape[0]
@@ -121,9 +114,6 @@ def launch(
         out,
         tiles,
         path,
-        pooled.own,
-        pooled.key_scales,
-        pooled.value_scales,
         *query.stride()[:2],
         *key.stride()[:2],
         *value.stride()[:2],
@@ -132,7 +122,6 @@ def launch(
         *out.stride()[:2],
         carried,
         *kernel_arguments(rule),
-        KV_HEADS=key.shape[0],
         DIM=dim,
         VALUE_DIM=value_dim,
         DIM_PADDED=max(16, triton.next_power_of_2(dim)),
@@ -142,8 +131,6 @@ def launch(
         ROWS=rows,
         KEYS=TREE.keys,
         PRECISION="ieee" if query.dtype == torch.float32 else "tf32",
-        POOLED=pooled.own is not None,
-        QUANTISED=pooled.key_scales is not None,
         num_warps=TREE.warps,
         num_stages=TREE.stages,
         maxnreg=TREE.most_registers(query.dtype, max(dim, value_dim)),
@@ -218,9 +205,6 @@ def _visit(
     kept_values,
     at,
     ancestors,
-    own_slots,
-    key_scales,
-    value_scales,
     before,
     own,
     end,
@@ -234,42 +218,29 @@ def _visit(
     v_token,
     kept_k_token,
     kept_v_token,
-    KV_HEADS: tl.constexpr,
     DIM: tl.constexpr,
     VALUE_DIM: tl.constexpr,
     DIM_PADDED: tl.constexpr,
     VALUE_DIM_PADDED: tl.constexpr,
     MASKED: tl.constexpr,
     PRECISION: tl.constexpr,
-    POOLED: tl.constexpr,
-    QUANTISED: tl.constexpr,
 ):
     """One block of keys, at the positions `at` of the branch; masked, or seen by all rows in whole."""
-    if POOLED:
-        # No key is looked for behind the last query: nothing stands there yet, or another row's.
-        own_at = own + tl.minimum(at, end - 1)
-        slot = tl.load(ancestors + at, mask=at < before, other=0)
-        slot = tl.where(at < before, slot, tl.load(own_slots + own_at, mask=at >= before, other=0)).to(tl.int64)
-        key_rows = keys + slot * k_token
-        value_rows = values + slot * v_token
-        if QUANTISED:
-            key_scales += slot * KV_HEADS
-            value_scales += slot * KV_HEADS
-    else:
-        index = tl.where(at < before, tl.load(ancestors + at, mask=at < before, other=0), own + at)
-        if MASKED:
-            index = tl.where(at < end, index, own + end - 1)
-        # In 32 bits the branch that is not taken may wrap, and is not read.
-        key_rows = tl.where(index >= 0, keys + index * k_token, kept_keys + (index + carried) * kept_k_token)
-        value_rows = tl.where(index >= 0, values + index * v_token, kept_values + (index + carried) * kept_v_token)
+    index = tl.where(at < before, tl.load(ancestors + at, mask=at < before, other=0), own + at)
+    if MASKED:
+        # No key is looked for behind the last query: nothing stands there, or another row's.
+        index = tl.where(at < end, index, own + end - 1)
+    # In 32 bits the branch that is not taken may wrap, and is not read.
+    key_rows = tl.where(index >= 0, keys + index * k_token, kept_keys + (index + carried) * kept_k_token)
+    value_rows = tl.where(index >= 0, values + index * v_token, kept_values + (index + carried) * kept_v_token)
     seen = None
     if MASKED:
         seen = at[None, :] <= position[:, None]
         if window is not None:
             seen = seen & (position[:, None] - at[None, :] < window)
     return weigh(
-        q, top, total, gathered, key_rows, value_rows, key_scales, value_scales, seen, factor, scale, softcap,
-        DIM, VALUE_DIM, DIM_PADDED, VALUE_DIM_PADDED, MASKED, PRECISION, QUANTISED,
+        q, top, total, gathered, key_rows, value_rows, None, None, seen, factor, scale, softcap,
+        DIM, VALUE_DIM, DIM_PADDED, VALUE_DIM_PADDED, MASKED, PRECISION, False,
     )  # fmt: skip
 
 
@@ -303,9 +274,11 @@ def weigh(
     A soft cap of None is compiled without: as a branch that is not taken it takes registers from the loop, and parts
     products that may run side by side.
 
-    8-bit numbers are exact in every dtype of a model. So scales are applied in fp32, to scores and to weights, where
-    they are one rounding or none; numbers times scales would be rounded to the model's dtype each. Weights go into the
-    second product as bf16 then, also where the model has fp16, whose range a weight times a small scale would leave.
+    QUANTISED is for steps of decoding, which read a key about once. 8-bit numbers are exact in every dtype of a model,
+    so scales are applied in fp32, to scores and to weights, where they are one rounding or none. (Numbers times scales
+    would be rounded to the model's dtype each. So they are for a pack, before its many tiles read them.) Weights go
+    into the second product as bf16 then, also where the model has fp16, whose range a weight times a small scale would
+    leave.
     """
     dim = tl.arange(0, DIM_PADDED)
     value_dim = tl.arange(0, VALUE_DIM_PADDED)
@@ -345,9 +318,6 @@ def _tree_attention(
     out,
     tiles,
     path,
-    own_slots,
-    key_scales,
-    value_scales,
     q_head,
     q_token,
     k_head,
@@ -365,7 +335,6 @@ def _tree_attention(
     factor,
     softcap,
     window,
-    KV_HEADS: tl.constexpr,
     DIM: tl.constexpr,
     VALUE_DIM: tl.constexpr,
     DIM_PADDED: tl.constexpr,
@@ -375,8 +344,6 @@ def _tree_attention(
     ROWS: tl.constexpr,
     KEYS: tl.constexpr,
     PRECISION: tl.constexpr,
-    POOLED: tl.constexpr,
-    QUANTISED: tl.constexpr,
 ):
     """A tile of a segment's queries, for the query heads of one key head."""
     tile = tiles + tl.program_id(0) * 5
@@ -405,9 +372,6 @@ def _tree_attention(
     values = value + kv_head * v_head
     kept_keys = kept_key + kv_head * kept_k_head
     kept_values = kept_value + kv_head * kept_v_head
-    if QUANTISED:
-        key_scales += kv_head
-        value_scales += kv_head
     top = tl.full([ROWS], float("-inf"), tl.float32)
     total = tl.zeros([ROWS], tl.float32)
     gathered = tl.zeros([ROWS, VALUE_DIM_PADDED], tl.float32)
@@ -419,16 +383,16 @@ def _tree_attention(
     for block in range(begin, whole, KEYS):
         top, total, gathered = _visit(
             q, top, total, gathered, keys, values, kept_keys, kept_values, block + tl.arange(0, KEYS),
-            ancestors, own_slots, key_scales, value_scales, before, own, end, carried,
+            ancestors, before, own, end, carried,
             position, factor, scale, softcap, window, k_token, v_token, kept_k_token, kept_v_token,
-            KV_HEADS, DIM, VALUE_DIM, DIM_PADDED, VALUE_DIM_PADDED, False, PRECISION, POOLED, QUANTISED,
+            DIM, VALUE_DIM, DIM_PADDED, VALUE_DIM_PADDED, False, PRECISION,
         )  # fmt: skip
     for block in range(whole, end, KEYS):
         top, total, gathered = _visit(
             q, top, total, gathered, keys, values, kept_keys, kept_values, block + tl.arange(0, KEYS),
-            ancestors, own_slots, key_scales, value_scales, before, own, end, carried,
+            ancestors, before, own, end, carried,
             position, factor, scale, softcap, window, k_token, v_token, kept_k_token, kept_v_token,
-            KV_HEADS, DIM, VALUE_DIM, DIM_PADDED, VALUE_DIM_PADDED, True, PRECISION, POOLED, QUANTISED,
+            DIM, VALUE_DIM, DIM_PADDED, VALUE_DIM_PADDED, True, PRECISION,
         )  # fmt: skip
     tl.store(
         out + (start + token)[:, None] * o_token + head[:, None] * o_head + value_dim[None, :],

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -69,9 +68,9 @@ class PoolAttend(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PoolPack:
-    """Where the keys of a pack stand in the pool. Tables as in `planning.packs.Pack`, but for slots."""
+    """Where the keys of a pack stand in the pool. Tables as in `planning.packs.Pack`, and their slots."""
 
     starts: Ints
     """[segments]: where the segment's first token stands in the pack."""
@@ -83,8 +82,12 @@ class PoolPack:
     """[segments]: where in `path` the list of these begins."""
     path: Ints
     """Slots of ancestors, root first."""
+    indices: Ints
+    """The same ancestors by their index in the pack, -carried to -1 for those that were carried in."""
     near: Ints
-    """The same ancestors: those that stand in the pack by their index in it, the others by their slot less `FAR`."""
+    """The same once more: those that stand in the pack by their index in it, the others by their slot less `FAR`."""
+    before: Ints
+    """[carried]: slots of what was carried in, the only ancestors that stand outside the pack."""
     own: Ints
     """[used]: the slot of each of the pack's tokens."""
 
@@ -97,27 +100,15 @@ class PoolPack:
             ancestors=pack.ancestors,
             paths=pack.paths,
             path=at_indices(pack.path, pack, before=before, own=own),
+            indices=pack.path,
             near=at_indices(pack.path, pack, before=before - FAR, own=np.arange(len(own), dtype=np.int32)),
+            before=before,
             own=own,
         )
 
     @property
     def used(self) -> int:
         return len(self.own)
-
-    @cached_property
-    def slots(self) -> Ints:
-        """All that the pack's tokens attend to, each once."""
-        return np.unique(np.concatenate([self.path, self.own]))
-
-    @property
-    def path_in_slots(self) -> Ints:
-        """`path` by index in `slots`."""
-        return np.searchsorted(self.slots, self.path).astype(np.int32)
-
-    @property
-    def own_in_slots(self) -> Ints:
-        return np.searchsorted(self.slots, self.own).astype(np.int32)
 
 
 def at_indices(indices: Ints, pack: Pack, *, before: Ints, own: Ints) -> Ints:

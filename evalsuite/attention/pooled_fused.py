@@ -1,10 +1,13 @@
 """Attention over a pool of keys and values as Triton kernels.
 
-Prefill is the kernel of `fused.py`, with keys found by slot: its results do not depend on company. A step of decoding
-has one query a row, so its parallel work is along the keys (flash-decoding, Dao et al. 2023): a row's keys are cut into
-spans of positions (`planning.spans`), spans are attended to side by side, and a second kernel merges each row's in
-order of position. Rows that share a span's slots share the work on it: its keys are read once, and the rows stand in
-one tile beside each other.
+Prefill is the kernel of `fused.py`, whose results do not depend on company. A pack's many tiles read a key many times,
+so that kernel knows no 8-bit numbers: of a pool of them it is handed a copy of what the pack attends to, in the model's
+dtype and with scales applied.
+
+A step of decoding has one query a row, so its parallel work is along the keys (flash-decoding, Dao et al. 2023): a
+row's keys are cut into spans of positions (`planning.spans`), spans are attended to side by side, and a second kernel
+merges each row's in order of position. Rows that share a span's slots share the work on it: its keys are read once, and
+the rows stand in one tile beside each other.
 
 Where spans begin at fixed positions and every tile has the same shape whoever stands in it, a row has the same bits
 alone, in any batch, and whatever shares its spans: rows of a tile are independent in a matrix product.
@@ -17,6 +20,7 @@ Everything that changes from step to step is read on the device, so one CUDA gra
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -25,7 +29,6 @@ import triton.language as tl
 
 from evalsuite.attention.fused import (
     MOST_ELEMENTS,
-    Pooled,
     Tile,
     Tiles,
     kernel_arguments,
@@ -39,11 +42,13 @@ from evalsuite.attention.pool import (
     SMALLEST_SCALE,
     DecodeTables,
     KeysAndValues,
+    LayerShape,
     PoolAttend,
     PoolLayer,
     PoolPack,
     largest_of,
 )
+from evalsuite.attention.pooled_plain import gathered
 from evalsuite.planning.packs import Ints
 from evalsuite.planning.spans import Indices, StepPlan, fixed_spans, parting_spans
 
@@ -52,8 +57,6 @@ FIXED_SPAN = 256
 LONGEST_SPAN, SHORTEST_SPAN = 512, 128
 """Else about so many: each costs a row's accumulator written and read, and a small batch needs many to keep a device
 busy."""
-MOST_WIDENED = 2**29
-"""Bytes. Of a pack that attends to more, 8-bit numbers are widened by the kernel, for each of its tiles anew."""
 _MERGED_HEADS = 8
 """That a program of the merge holds."""
 
@@ -185,46 +188,33 @@ class PooledTiles:
         rule: ScoreRule,
     ) -> torch.Tensor:
         heads, tokens, _ = query.shape
-        if query.numel() > MOST_ELEMENTS:
-            raise NoTreeAttention(f"{query.numel():,} numbers in a pack's queries; use a smaller --token-budget")
-        query = query if query.stride(-1) == 1 else query.contiguous()
-        kept = layer.keys.transpose(0, 1), layer.values.transpose(0, 1)
-        out = query.new_empty(tokens, heads, kept[1].shape[-1])
-        out[self.pack.used :].zero_()  # the padding: what comes of it is written to the pool's scratch
-        tiles = self.tiles.for_group(heads // len(kept[0]))
+        # Of a pool that rounds, the pack's own keys are read back: a prompt sees what the steps after it will see.
+        own = fresh if layer.key_scales is None else self._copied(layer, "own", query.dtype)
+        query, key, value = (x if x.stride(-1) == 1 else x.contiguous() for x in (query, *own))
         if layer.key_scales is None and layer.most_numbers <= MOST_ELEMENTS:
-            # The pack's own keys where they came from: no look at a table before each.
-            key, value = (x if x.stride(-1) == 1 else x.contiguous() for x in fresh)
-            launch(query, key, value, *kept, out, tiles, self._table("near"), Pooled(), FAR, rule)
-            return out
-        path, own = self._table("path"), self._table("own")
-        if layer.key_scales is not None:
-            numbers = len(self.pack.slots) * (layer.keys[0].numel() + layer.values[0].numel())
-            if numbers * query.dtype.itemsize <= MOST_WIDENED:
-                path, own = self._table("path_in_slots"), self._table("own_in_slots")
-                layer = _widened(layer, self._table("slots"), query.dtype)
-                kept = layer.keys.transpose(0, 1), layer.values.transpose(0, 1)
-        launch(query, *kept, *kept, out, tiles, path, Pooled(own, layer.key_scales, layer.value_scales), 0, rule)
+            kept, path, carried = (layer.keys.transpose(0, 1), layer.values.transpose(0, 1)), "near", FAR
+        else:
+            path, carried = "indices", len(self.pack.before)
+            kept = self._copied(layer, "before", query.dtype) if carried else (key, value)
+        if (most := max(x.numel() for x in (query, key, value, *kept))) > MOST_ELEMENTS:
+            raise NoTreeAttention(
+                f"{most:,} numbers in a pack's queries, or in what they see; use a smaller --token-budget"
+            )
+        out = query.new_empty(tokens, heads, value.shape[-1])
+        out[self.pack.used :].zero_()  # the padding: what comes of it is written to the pool's scratch
+        tiles = self.tiles.for_group(heads // len(key))
+        launch(query, key, value, *kept, out, tiles, self._table(path), carried, rule)
         return out
+
+    def _copied(self, layer: PoolLayer, name: str, dtype: torch.dtype) -> KeysAndValues:
+        """Keys and values at the slots of a table, their scales applied: numbers in `dtype`, each rounded once."""
+        keys, values = gathered(layer, self._table(name), dtype)
+        return keys.transpose(0, 1), values.transpose(0, 1)
 
     def _table(self, name: str) -> torch.Tensor:
         if name not in self.tables:
             self.tables[name] = on_device(getattr(self.pack, name), self.device)
         return self.tables[name]
-
-
-def _widened(layer: PoolLayer, slots: torch.Tensor, dtype: torch.dtype) -> PoolLayer:
-    """The layer at `slots` alone, in numbers that products take as they are: the same, less what widening each time
-    costs that a tile reads them. Scales stay apart, as `fused.weigh` says."""
-    short = (layer.keys, dtype), (layer.values, dtype if dtype == torch.float32 else torch.bfloat16)
-    # As bytes: not every operation knows 8-bit floats.
-    keys, values = (
-        kept.view(torch.uint8).index_select(0, slots).view(kept.dtype).to(wide_dtype) for kept, wide_dtype in short
-    )
-    assert layer.key_scales is not None
-    assert layer.value_scales is not None
-    scales = (kept.index_select(0, slots) for kept in (layer.key_scales, layer.value_scales))
-    return PoolLayer(keys, values, *scales)
 
 
 def fused_prefill(pack: PoolPack, device: torch.device) -> PoolAttend:
@@ -291,9 +281,23 @@ def decode_workspace(
     )
 
 
-def workspace_bytes(*, cells: int, heads: int, value_dim: int, quantised: bool) -> int:
-    """That such a workspace takes, and what is widened of a quantised pool."""
-    return 4 * cells * heads * (value_dim + 2) + (MOST_WIDENED if quantised else 0)
+def workspace_bytes(
+    *, cells: int, heads: int, value_dim: int, shapes: Sequence[LayerShape], tokens: int, quantised: bool
+) -> int:
+    """That such a workspace takes, and of a quantised pool the copy of what a pack attends to.
+
+    Args:
+        shapes: of the layers, one of which is copied at a time.
+        tokens: most that a pack has and is handed from before it.
+    """
+    copied = max(_copied_bytes_per_token(shape) for shape in shapes) if quantised else 0
+    return 4 * cells * heads * (value_dim + 2) + tokens * copied
+
+
+def _copied_bytes_per_token(shape: LayerShape) -> int:
+    """Of a layer's keys and values; and while one of both is made, 8-bit numbers, and fp32 without and with scales."""
+    made = shape.dtype.itemsize * (shape.dim + shape.value_dim) + (1 + 4 + 4) * max(shape.dim, shape.value_dim)
+    return shape.heads * made
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,9 +144,13 @@ class PooledForward(TreeForward):
             return 0
         from evalsuite.attention.pooled_fused import workspace_bytes
 
-        quantised = self._runner.options.kv_cache_dtype != "auto"
         return workspace_bytes(
-            cells=self._most_cells, heads=self._heads, value_dim=self._value_dim, quantised=quantised
+            cells=self._most_cells,
+            heads=self._heads,
+            value_dim=self._value_dim,
+            shapes=self.layer_shapes,
+            tokens=self.token_budget + self._width,  # a pack, and the prompt whose beginning was read before
+            quantised=self._runner.options.kv_cache_dtype != "auto",
         )
 
     @property

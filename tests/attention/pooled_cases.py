@@ -54,7 +54,7 @@ class Case:
 
 
 @st.composite
-def cases(draw: st.DrawFn, *, longest: int = 40) -> Case:
+def cases(draw: st.DrawFn, *, longest: int = 40, kept_as: tuple[str, ...] = ("auto", "int8")) -> Case:
     """Rows of a random prefix tree whose slots are in no order."""
     tree: list[list[int]] = []
     nodes = 1
@@ -74,7 +74,7 @@ def cases(draw: st.DrawFn, *, longest: int = 40) -> Case:
     return Case(
         rows=rows,
         lengths=lengths,
-        **numbers(rows, lengths, (heads, kv_heads, dim, value_dim), draw(st.sampled_from(["auto", "int8"])), seed=seed),
+        **numbers(rows, lengths, (heads, kv_heads, dim, value_dim), draw(st.sampled_from(kept_as)), seed=seed),
         softcap=draw(st.none() | st.just(3.0)),
         window=draw(st.none() | st.integers(1, 2 * longest)),
         dummies=draw(st.integers(0, 2)),
@@ -119,6 +119,17 @@ def numbers(
         "layer": PoolLayer(tensors[0], tensors[1], scales[0], scales[1]),
         "query": torch.randn(slots, heads, dims[0], generator=generator).to(dtype),
     }
+
+
+def standing_for(layer: PoolLayer, dtype: torch.dtype) -> PoolLayer:
+    """The numbers that a quantised layer stands for, each rounded to `dtype` once."""
+    assert layer.key_scales is not None
+    assert layer.value_scales is not None
+    keys, values = (
+        layer.keys.float() * layer.key_scales[..., None],
+        layer.values.float() * layer.value_scales[..., None],
+    )
+    return PoolLayer(keys.to(dtype), values.to(dtype), None, None)
 
 
 def on_device(layer: PoolLayer) -> PoolLayer:

@@ -6,7 +6,9 @@ TRITON_INTERPRET=1.
 
 from __future__ import annotations
 
+import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +16,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalsuite.attention.pool import FAR, PoolPack, at_indices
+from evalsuite.attention.interface import NoTreeAttention
+from evalsuite.attention.pool import FAR, PoolLayer, PoolPack, at_indices
 from evalsuite.planning.packs import Branch, packs
 from tests.attention.pooled_cases import (
     CUDA,
@@ -26,7 +29,9 @@ from tests.attention.pooled_cases import (
     decode,
     expected,
     fused,
+    numbers,
     prefill,
+    standing_for,
 )
 
 needs_kernels = pytest.mark.skipif(not (CUDA or INTERPRETED), reason="needs a CUDA device")
@@ -46,14 +51,33 @@ def test_a_pack_attends_to_what_each_token_comes_after(kind: str, case: Case, to
 
 
 @given(case=cases(), token_budget=st.sampled_from([7, 50, 1_000]))
-def test_near_ancestors_are_the_same_ones(case: Case, token_budget: int) -> None:
+def test_each_table_of_ancestors_leads_to_the_tokens_before_a_segment(case: Case, token_budget: int) -> None:
     branches = [Branch(tokens=row, reads=(len(row) - 1,)) for row in case.rows]
-    before = np.empty(0, dtype=np.int32)
+    before: list[int] = []
     for pack in packs(branches, token_budget=token_budget):
-        tables = PoolPack.of(pack, before=before, own=pack.tokens)
-        own = tables.own[np.maximum(tables.near, 0)]
-        assert np.where(tables.near >= 0, own, tables.near + FAR).tolist() == tables.path.tolist()
-        before = at_indices(pack.carry, pack, before=before, own=pack.tokens)
+        own = pack.tokens.tolist()
+        tables = PoolPack.of(pack, before=np.array(before, dtype=np.int32), own=pack.tokens)
+        assert (tables.before.tolist(), tables.own.tolist()) == (before, own)
+        for start, ancestors, path in zip(tables.starts, tables.ancestors, tables.paths, strict=True):
+            row = next(row for row in case.rows if own[start] in row)  # a slot stands for a node
+            want = row[: row.index(own[start])]
+            slots, indices, near = (
+                table[path : path + ancestors].tolist() for table in (tables.path, tables.indices, tables.near)
+            )
+            assert slots == want
+            assert [own[i] if i >= 0 else before[i + len(before)] for i in indices] == want
+            assert [own[i] if i >= 0 else i + FAR for i in near] == want
+            assert [i >= 0 for i in near] == [i >= 0 for i in indices] == [slot in own for slot in want]
+        before = at_indices(pack.carry, pack, before=tables.before, own=pack.tokens).tolist()
+
+
+@given(case=cases(longest=200), token_budget=st.sampled_from([7, 50, 1_000]))
+def test_what_is_carried_in_has_no_more_tokens_than_a_prompt(case: Case, token_budget: int) -> None:
+    """So what is copied of a pool that the kernel cannot read is bounded by a pack and a prompt, for any packing."""
+    branches = [Branch(tokens=row, reads=(len(row) - 1,)) for row in case.rows]
+    for pack in packs(branches, token_budget=token_budget):
+        assert pack.carried < max(len(row) for row in case.rows)
+        assert pack.used <= token_budget
 
 
 @kinds
@@ -87,27 +111,38 @@ def test_a_packs_cuts_change_no_bit(case: Case, token_budget: int) -> None:
     assert all(torch.equal(whole[slot], cut[slot]) for slot in whole)
 
 
-@given(case=cases(), token_budget=st.sampled_from([7, 50, 1_000]))
-def test_a_packs_slots_are_those_that_it_attends_to(case: Case, token_budget: int) -> None:
-    branches = [Branch(tokens=row, reads=(len(row) - 1,)) for row in case.rows]
-    before = np.empty(0, dtype=np.int32)
-    for pack in packs(branches, token_budget=token_budget):
-        tables = PoolPack.of(pack, before=before, own=pack.tokens)
-        assert sorted({*tables.path.tolist(), *tables.own.tolist()}) == tables.slots.tolist()
-        assert tables.slots[tables.path_in_slots].tolist() == tables.path.tolist()
-        assert tables.slots[tables.own_in_slots].tolist() == tables.own.tolist()
-        before = at_indices(pack.carry, pack, before=before, own=pack.tokens)
+@needs_kernels
+@given(case=cases(longest=70, kept_as=("auto",)), token_budget=st.integers(7, 300))
+def test_a_pool_too_large_for_the_kernel_gives_the_same_bits(case: Case, token_budget: int) -> None:
+    ordinary = prefill(case, "fused", token_budget=token_budget)
+    layer, (heads, dim) = case.layer, case.query.shape[1:]
+    most = len(case.query) * max(heads * dim, layer.keys[0].numel(), layer.values[0].numel())
+    keys, values = (
+        torch.cat([x, torch.full((most, *x.shape[1:]), math.nan)]) for x in (layer.keys, layer.values)
+    )  # what nobody may read
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fused(), "MOST_ELEMENTS", most)
+        large = prefill(replace(case, layer=PoolLayer(keys, values, None, None)), "fused", token_budget=token_budget)
+    assert ordinary.keys() == large.keys()
+    assert all(torch.equal(ordinary[slot], large[slot]) for slot in ordinary)
 
 
 @needs_kernels
-@given(case=cases(longest=200), token_budget=st.integers(20, 1_000))
-def test_numbers_that_are_widened_beforehand_change_no_bit(case: Case, token_budget: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        beforehand = prefill(case, "fused", token_budget=token_budget)
-        patch.setattr(fused(), "MOST_WIDENED", 0)
-        by_the_kernel = prefill(case, "fused", token_budget=token_budget)
-    assert beforehand.keys() == by_the_kernel.keys()
-    assert all(torch.equal(beforehand[slot], by_the_kernel[slot]) for slot in beforehand)
+@given(case=cases(longest=70, kept_as=("int8",)), token_budget=st.integers(7, 300))
+def test_a_quantised_pool_gives_the_bits_of_the_numbers_it_stands_for(case: Case, token_budget: int) -> None:
+    exact = replace(case, layer=standing_for(case.layer, torch.float32))
+    quantised, want = (prefill(each, "fused", token_budget=token_budget) for each in (case, exact))
+    assert quantised.keys() == want.keys()
+    assert all(torch.equal(quantised[slot], want[slot]) for slot in want)
+
+
+@needs_kernels
+def test_more_numbers_than_the_kernel_counts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [list(range(1, 30))]
+    case = Case(rows, [29], **numbers(rows, [29], (2, 1, 16, 16), "auto"), softcap=None, window=None, dummies=0)
+    monkeypatch.setattr(fused(), "MOST_ELEMENTS", 29 * 2 * 16 - 1)
+    with pytest.raises(NoTreeAttention, match="928 numbers in a pack's queries"):
+        prefill(case, "fused", token_budget=100)
 
 
 @needs_kernels

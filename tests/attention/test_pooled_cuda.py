@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from evalsuite.attention.interface import ScoreRule
-from evalsuite.attention.pool import KeyValuePool, LayerShape, PoolLayer
+from evalsuite.attention.pool import KeyValuePool, LayerShape, PoolLayer, PoolPack
 from evalsuite.attention.pooled_plain import plain_store
+from evalsuite.planning.packs import Branch, packs
 from tests.attention.pooled_cases import (
     CUDA,
     DEVICE,
@@ -23,6 +25,7 @@ from tests.attention.pooled_cases import (
     numbers,
     on_device,
     prefill,
+    standing_for,
     step_tables,
 )
 
@@ -112,17 +115,42 @@ def test_company_in_a_span_changes_no_bit(kept_as: str, dtype: torch.dtype, wind
 @needs_cuda
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("kept_as", ["int8", "fp8"])
-def test_numbers_that_are_widened_beforehand_change_no_bit(
-    kept_as: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pack_reads_a_quantised_pool_as_the_numbers_it_stands_for(kept_as: str, dtype: torch.dtype) -> None:
+    """Bit for bit, and wherever the pack is cut."""
     if kept_as == "fp8" and torch.cuda.get_device_capability() < (8, 9):
         pytest.skip("needs a CUDA device with 8-bit floats")
     case = a_case(SHAPES[0], kept_as, dtype)
-    beforehand = prefill(case, "fused", token_budget=256)
-    monkeypatch.setattr(fused(), "MOST_WIDENED", 0)
-    by_the_kernel = prefill(case, "fused", token_budget=256)
-    assert beforehand.keys() == by_the_kernel.keys()
-    assert all(torch.equal(beforehand[slot], by_the_kernel[slot]) for slot in beforehand)
+    want = prefill(replace(case, layer=standing_for(case.layer, dtype)), "fused", token_budget=10_000)
+    for token_budget in (10_000, 100):
+        got = prefill(case, "fused", token_budget=token_budget)
+        assert got.keys() == want.keys()
+        assert all(torch.equal(got[slot], want[slot]) for slot in want)
+
+
+@needs_cuda
+@pytest.mark.parametrize("tokens", [(4_000, 0), (2_000, 2_000), (1, 4_000)], ids=str)
+def test_no_more_is_copied_of_a_quantised_pool_than_is_reserved(tokens: tuple[int, int]) -> None:
+    used, carried = tokens
+    shape = LayerShape(2, 128, 128, torch.bfloat16)
+    layer = KeyValuePool(used + carried + 1, [shape], device=DEVICE, kept_as="int8").layers[0]
+    slots = np.arange(1, used + carried + 1, dtype=np.int32)
+    branch = Branch(tokens=slots.tolist(), reads=(len(slots) - 1,))
+    *_, pack = packs([branch], token_budget=max(tokens))
+    assert (pack.used, pack.carried) == tokens
+    attend = fused().fused_prefill(PoolPack.of(pack, before=slots[:carried], own=slots[carried:]), DEVICE)
+    query, key, value = (torch.zeros(n, used, 128, dtype=shape.dtype, device=DEVICE) for n in (8, 2, 2))
+    out = attend(query, layer, (key, value), ScoreRule(SCALE))  # the tables and the kernel stay
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    attend(query, layer, (key, value), ScoreRule(SCALE))
+    copied = torch.cuda.max_memory_allocated() - before - out.nbytes
+    assert (
+        0
+        < copied
+        <= fused().workspace_bytes(
+            cells=0, heads=8, value_dim=128, shapes=[shape], tokens=used + carried, quantised=True
+        )
+    )
 
 
 @pytest.mark.parametrize("kept_as", ["auto", "int8", "fp8"])
