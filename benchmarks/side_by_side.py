@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -103,14 +103,18 @@ def side_by_side(
     Raises:
         CannotRun: it stepped down from what it is about.
     """
+
+    def keep() -> None:
+        session.results.add_case(name, dict(benchmark.extra_info))
+
     try:
-        return _compared(session, benchmark, ways, judge, about, warm_up)
+        return _compared(session, benchmark, ways, judge, about, warm_up, keep=keep)
     except CannotRun as error:
         benchmark.extra_info["not_measured"] = str(error)  # pytest-benchmark has timed something, but not this
         raise
     finally:
         if benchmark.extra_info:  # also of answers that could not be judged
-            session.results.add_case(name, dict(benchmark.extra_info))
+            keep()
 
 
 def _compared(
@@ -120,6 +124,8 @@ def _compared(
     judge: Judge,
     about: Collection[str],
     warm_up: int | None,
+    *,
+    keep: Callable[[], None],
 ) -> Verdict | None:
     answers: dict[str, Answers] = {}
     steps_down: dict[str, list[Fallback]] = {}
@@ -141,7 +147,11 @@ def _compared(
     rounds = rounds_for(max(expected for _, expected in one_off.values())) if one_off else 1
     counts = {name: len(prompts) for name, (_, prompts) in ways.items()}
     seconds = in_turns(
-        benchmark, {name: lambda _, name=name: answer_by(name) for name in ways}, counts=counts, rounds=rounds
+        benchmark,
+        {name: lambda _, name=name: answer_by(name) for name in ways},
+        counts=counts,
+        rounds=rounds,
+        keep=keep,
     )
     *baselines, last = ways
     path, prompts = ways[last]
@@ -160,6 +170,7 @@ def _compared(
     refuse_steps_down(about, steps_down[last])
     if not baselines:
         return None
+    keep()  # the reference may be at work for minutes, and a process that is ended then leaves the times
     baseline, asked = ways[baselines[-1]]
     result = speed_up(
         seconds[baselines[-1]],

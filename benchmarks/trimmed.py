@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.claims.turns import UNFINISHED
+
 
 def write_record(
     arguments: Sequence[str] | None, document: str | None, trim: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]]
@@ -50,7 +52,11 @@ def measured_cases(
     """
     cases = {name: case for run in runs for name, case in run["cases"].items()}
     other = [name for name in cases if name.partition("[")[0] not in tests]
-    measured = {name: case for name, case in cases.items() if "seconds" in case and "not_measured" not in case}
+    measured = {
+        name: case
+        for name, case in cases.items()
+        if "seconds" in case and not {"not_measured", UNFINISHED} & case.keys()
+    }
     if other or not measured:
         raise ValueError(f"expected measured cases of {of}, got {', '.join(other) or 'none'}")
     return {name: {key: case[key] for key in kept if key in case} for name, case in measured.items()}

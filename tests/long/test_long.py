@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks import side_by_side as module
 from benchmarks.documents import documents
-from benchmarks.side_by_side import named_skips
+from benchmarks.side_by_side import named_skips, side_by_side
+from evalsuite.config import ExecutionOptions, InferenceConfig
 from evalsuite.errors import ConfigError, RequestError
 from evalsuite.evaluation import Workload
+from evalsuite.harness.case import ExecutionPath
 from evalsuite.harness.plan import CannotRun
 from evalsuite.tasks import get_task
 from evalsuite.tasks.base import TaskData
@@ -80,3 +86,37 @@ def test_what_cannot_run_is_skipped_by_name(error: Exception, required: str, out
         raise error
     assert type(raised.value).__name__ == outcome
     assert str(raised.value).startswith(said)
+
+
+def test_times_are_kept_before_the_reference_is_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may take minutes, and a time limit that ends the process leaves what stands in the folder."""
+    kept: list[Mapping[str, Any]] = []
+    loaded = SimpleNamespace(device="cpu", report=SimpleNamespace(fallbacks=(), got={}))
+
+    @contextmanager
+    def engine(path: ExecutionPath) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(loaded=loaded, fallbacks=())
+
+    session: Any = SimpleNamespace(
+        engine=engine,
+        pool=SimpleNamespace(get=lambda _: loaded, bytes_beside=lambda _: 0),
+        results=SimpleNamespace(add_case=lambda _, record: kept.append(record)),
+    )
+
+    def pedantic(run: Callable[[], object], *, setup: Callable[[], object], rounds: int) -> None:
+        for _ in range(rounds):
+            setup()
+            run()
+
+    class Judge:
+        def verdict(self, *_: object, **__: object) -> None:
+            assert kept[0]["seconds"].keys() == kept[-1]["peak_bytes"].keys() == ways.keys()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "answer", lambda *_: {})
+    workload = a_workload([3])
+    path = ExecutionPath(config=InferenceConfig(), execution=ExecutionOptions(), strategy="padded")
+    ways = {"plain": (path, workload), "fast": (path, workload)}
+    benchmark = SimpleNamespace(enabled=False, extra_info={}, pedantic=pedantic)
+    with pytest.raises(KeyboardInterrupt):
+        side_by_side(session, benchmark, "case", ways, judge=Judge(), about=set())  # type: ignore[arg-type]

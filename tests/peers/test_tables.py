@@ -98,6 +98,7 @@ def passes() -> dict[str, Any]:
             "test_short_generation[sdpa-512]": case({"sdpa": "faithful, too"}, eager=9.0, sdpa=9.0),
             "test_one_forward[sdpa-2048]": case(sdpa=4.0) | {"alone": "attention eager: no room"},
             "test_one_forward[flash_attention_3-512]": {"not_measured": "it stepped down", "seconds": {"sdpa": [1.0]}},
+            "test_one_forward[flash_attention_3-2048]": {"unfinished": "1 of 5 rounds", "seconds": {"sdpa": [1.0]}},
         },
     }
 
