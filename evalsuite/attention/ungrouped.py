@@ -26,11 +26,11 @@ class Ungrouped(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         given = dict(kwargs or {})
-        if func is torch.nn.functional.scaled_dot_product_attention and given.get("enable_gqa") and len(args) >= 3:
-            query, key, value, *rest = args
-            del given["enable_gqa"]
-            key, value = (x.repeat_interleave(query.shape[-3] // x.shape[-3], dim=-3) for x in (key, value))
-            args = (query, key, value, *rest)
+        if func is torch.nn.functional.scaled_dot_product_attention and given.pop("enable_gqa", False):
+            given.update(zip(("query", "key", "value", "attn_mask", "dropout_p", "is_causal"), args, strict=False))
+            args, heads = (), given["query"].shape[-3]
+            for name in ("key", "value"):
+                given[name] = given[name].repeat_interleave(heads // given[name].shape[-3], dim=-3)
         return func(*args, **given)
 
 

@@ -22,24 +22,33 @@ def drawn(tokens: int, *, heads: int = HEADS, kv_heads: int = KV_HEADS, dim: int
 
 
 class Asked(TorchFunctionMode):
-    """What `scaled_dot_product_attention` is called with, in the end."""
+    """Shapes and other arguments of calls of `scaled_dot_product_attention`, as they come in the end."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls: list[tuple[torch.Size, dict[str, Any]]] = []
+        self.calls: list[tuple[set[torch.Size], dict[str, Any]]] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is scaled_dot_product_attention:
-            self.calls.append((args[1].shape, dict(kwargs or {})))
+            given = dict(zip(("query", "key", "value"), args, strict=False)) | (kwargs or {})
+            self.calls.append(({given.pop(name).shape for name in ("query", "key", "value")}, given))
         return func(*args, **(kwargs or {}))
 
 
-def test_each_head_has_its_groups_keys_and_values() -> None:
+@pytest.mark.parametrize("by_name", [False, True])
+def test_each_head_has_its_groups_keys_and_values(by_name: bool) -> None:
     query, key, value = drawn(24)
-    expected = scaled_dot_product_attention(query, key, value, is_causal=True, scale=0.3, enable_gqa=True)
+    expected = scaled_dot_product_attention(query, key, value, None, 0.0, True, scale=0.3, enable_gqa=True)
     with Asked() as asked, Ungrouped():
-        got = scaled_dot_product_attention(query, key, value, is_causal=True, scale=0.3, enable_gqa=True)
-    assert asked.calls == [(query.shape, {"is_causal": True, "scale": 0.3})]
+        if by_name:
+            got = scaled_dot_product_attention(
+                query=query, key=key, value=value, is_causal=True, scale=0.3, enable_gqa=True
+            )
+        else:
+            got = scaled_dot_product_attention(query, key, value, None, 0.0, True, scale=0.3, enable_gqa=True)
+    [(shapes, given)] = asked.calls
+    assert shapes == {query.shape}
+    assert given["is_causal"] and given["scale"] == 0.3 and "enable_gqa" not in given
     torch.testing.assert_close(got, expected)
 
 
@@ -47,7 +56,7 @@ def test_calls_without_groups_stay_as_they_are() -> None:
     query, key, value = drawn(24, kv_heads=HEADS)
     with Asked() as asked, Ungrouped():
         scaled_dot_product_attention(query, key, value, is_causal=True)
-    assert asked.calls == [(key.shape, {"is_causal": True})]
+    assert asked.calls == [({key.shape}, {"is_causal": True})]
 
 
 def test_a_model_gives_the_same_numbers_within() -> None:
