@@ -3,7 +3,7 @@
 python -m benchmarks.judging --model shape:qwen3-4b --data DIR [--task viquad] [--judge MODEL] [--limit N] [--out FILE]
 
 Encoding is within both times, loading and a first call on a few questions are not. A model with random weights answers
-and grades at full length; its replies are no numbers, which changes nothing about what they take.
+and grades at nearly full length; its replies are no numbers, which changes nothing about what they take.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -68,6 +68,7 @@ class ModelRunner:
         self.options = options
         self.device = torch.device(self.model.device)
         self.shape = model_shape(self.model)
+        self._heads = max(config.num_attention_heads for config in _layer_configs(self.model.config.get_text_config()))
         self.window = context_window(self.model)
         self.eos_ids = frozenset() if options.ignore_eos else frozenset(loaded.eos_token_ids)
         """Tokens that end an answer."""
@@ -118,7 +119,7 @@ class ModelRunner:
             given["past_key_values"] = given.pop("cache")
         if logits_to_keep and "logits_to_keep" in self._accepted:
             given["logits_to_keep"] = logits_to_keep
-        with without_all_scores(self.model, *input_ids.shape):
+        with self._without_all_scores(input_ids):
             output = self.model(input_ids=input_ids, **given)
         if logits_to_keep:
             output.logits = output.logits[:, -logits_to_keep:]
@@ -144,7 +145,7 @@ class ModelRunner:
         positions = {} if position_ids is None else {"position_ids": position_ids}
         self._sites = rows, columns
         try:
-            with without_all_scores(self.model, *input_ids.shape):
+            with self._without_all_scores(input_ids):
                 logits: torch.Tensor = self.model(input_ids=input_ids, use_cache=False, **positions).logits
             narrowed = self._sites is None
         finally:
@@ -257,6 +258,10 @@ class ModelRunner:
             torch.cuda.synchronize(self.device)
         elif self.device.type == "mps":
             torch.mps.synchronize()
+
+    def _without_all_scores(self, input_ids: torch.Tensor) -> AbstractContextManager[Any]:
+        rows, tokens = input_ids.shape
+        return without_all_scores(self.model, heads=self._heads, rows=rows, tokens=tokens)
 
     # Between two graphs: within one, a compiled forward would be compiled anew for each number of sites.
     @torch.compiler.disable  # type: ignore[untyped-decorator]

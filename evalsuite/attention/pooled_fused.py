@@ -284,7 +284,8 @@ def decode_workspace(
 def workspace_bytes(
     *, cells: int, heads: int, value_dim: int, shapes: Sequence[LayerShape], tokens: int, quantised: bool
 ) -> int:
-    """That such a workspace takes, and of a quantised pool the copy of what a pack attends to.
+    """That such a workspace takes, and of a quantised pool the copy of what a pack attends to. (Of a pool of more than
+    `MOST_ELEMENTS`, too, something is copied: little beside what such a pool takes, and not counted.)
 
     Args:
         shapes: of the layers, one of which is copied at a time.

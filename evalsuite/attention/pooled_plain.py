@@ -153,7 +153,7 @@ def plain_decode(tables: DecodeTables) -> PoolAttend:
 
 
 def gathered(layer: PoolLayer, slots: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-    """Keys and values at `slots` [n], int64: [n, kv heads, dim] and [n, kv heads, value dim]."""
+    """Keys and values at `slots` [n], int32 or int64: [n, kv heads, dim] and [n, kv heads, value dim]."""
     return _at(layer.keys, layer.key_scales, slots, dtype), _at(layer.values, layer.value_scales, slots, dtype)
 
 

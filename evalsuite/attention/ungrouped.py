@@ -34,10 +34,13 @@ class Ungrouped(TorchFunctionMode):
         return func(*args, **given)
 
 
-def without_all_scores(model: Any, rows: int, tokens: int) -> AbstractContextManager[Any]:
-    """What a forward of `model` on [rows, tokens] runs in: `Ungrouped` where its scores would take much memory."""
+def without_all_scores(model: Any, *, heads: int, rows: int, tokens: int) -> AbstractContextManager[Any]:
+    """What a forward of `model` on [rows, tokens] runs in: `Ungrouped` where its scores would take much memory.
+
+    Args:
+        heads: query heads of the layer that has most.
+    """
     if model.dtype != torch.float32 or model.device.type != "cuda":
         return nullcontext()
-    heads = model.config.get_text_config().num_attention_heads
     scores = rows * heads * tokens**2 * torch.float32.itemsize
     return Ungrouped() if scores > MOST_BYTES_OF_SCORES else nullcontext()

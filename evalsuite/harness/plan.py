@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from evalsuite.capability import attention_reason, best_device, compile_reason, dtype_reason
@@ -49,12 +49,15 @@ def plan_case(
     """The paths of a case, and the task's data read.
 
     Raises:
-        CannotRun: before any model is loaded, or after one turned out to have stepped down.
-        EvalsuiteError: the data cannot be read, also before.
+        CannotRun: before any data is read, or after a model turned out to have stepped down.
+        EvalsuiteError: the data cannot be read; no model has been loaded then.
     """
     changed = _path(session, strategy, change)
     _require_determinism(changed)
     _require_cache_dtype(task, changed)
+    _require_able(changed, change)
+    if baseline is not None:
+        _require_able(_path(session, strategy, baseline), baseline)
     session.data(task)  # what is wrong with it is known in a second, and a model may load for minutes
     if baseline is None:
         reference_config = session.plain(changed.config)
@@ -66,8 +69,9 @@ def plan_case(
             baseline_path = dataclasses.replace(baseline_path, execution=plain)
         # Judged in its own dtype, since rounding is no infidelity; in all else by the plain baseline.
         reference_config = session.plain(baseline_path.config.replace(dtype=changed.config.dtype))
-    for asked in (change, baseline or {}):
-        _require(session, changed if asked is change else baseline_path, asked)
+    for path, asked in ((changed, change), (baseline_path, baseline or {})):
+        if about := _about(asked):
+            refuse_steps_down(about, session.pool.get(path.config).report.fallbacks)
     return Case(
         name=name,
         task=task,
@@ -104,21 +108,24 @@ def _require_cache_dtype(task: str, path: ExecutionPath) -> None:
         raise CannotRun("kv_cache_dtype", dtype, reason)
 
 
-def _require(session: EvaluationSession, path: ExecutionPath, asked: Mapping[str, object]) -> None:
+_ABOUT: Mapping[str, Callable[[InferenceConfig, str], str | None]] = {
+    "dtype": lambda config, device: dtype_reason(config.dtype, device),
+    "attention": lambda config, device: attention_reason(config.attention, device, config.dtype),
+    "torch_compile": lambda config, device: compile_reason(device) if config.torch_compile else None,
+}
+"""What a case may be about that a machine may lack -> the reason, without a model."""
+
+
+def _about(asked: Mapping[str, object]) -> list[str]:
     """A case about a dtype, an attention or compilation is worth nothing on a model that stepped down from it."""
-    config = path.config
-    device = best_device() if config.device == "auto" else config.device
-    reasons = {
-        "dtype": lambda: dtype_reason(config.dtype, device),
-        "attention": lambda: attention_reason(config.attention, device, config.dtype),
-        "torch_compile": lambda: compile_reason(device) if config.torch_compile else None,
-    }
-    about = [name for name in reasons if name in asked]
-    for name in about:
-        if (reason := reasons[name]()) is not None:
+    return [name for name in _ABOUT if name in asked]
+
+
+def _require_able(path: ExecutionPath, asked: Mapping[str, object]) -> None:
+    device = best_device() if path.config.device == "auto" else path.config.device
+    for name in _about(asked):
+        if (reason := _ABOUT[name](path.config, device)) is not None:
             raise CannotRun(name, asked[name], reason)
-    if about:
-        refuse_steps_down(asked, session.pool.get(config).report.fallbacks)
 
 
 def refuse_steps_down(about: Collection[str], fallbacks: Iterable[Fallback]) -> None:

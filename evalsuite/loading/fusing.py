@@ -114,7 +114,10 @@ def run_as_it_is(layer: Any) -> None:
 
 @contextmanager
 def advice_is_no_error() -> Iterator[None]:
-    """Within, what the compiler warns of does not end a compilation where warnings are errors."""
+    """Within, what the compiler warns of does not end a compilation where warnings are errors.
+
+    Leaving it makes Python forget which warnings it has shown once.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"torch\._(inductor|dynamo)")
         yield

@@ -83,10 +83,8 @@ def test_a_model_gives_the_same_numbers_within() -> None:
 def test_entered_where_scores_would_take_much_memory(
     dtype: torch.dtype, device: str, tokens: int, enters: bool
 ) -> None:
-    text = SimpleNamespace(num_attention_heads=32)
-    config = SimpleNamespace(get_text_config=lambda: text)
-    model = SimpleNamespace(dtype=dtype, device=torch.device(device), config=config)
-    assert isinstance(without_all_scores(model, 1, tokens), Ungrouped) == enters
+    model = SimpleNamespace(dtype=dtype, device=torch.device(device))
+    assert isinstance(without_all_scores(model, heads=32, rows=1, tokens=tokens), Ungrouped) == enters
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

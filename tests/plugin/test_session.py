@@ -95,6 +95,15 @@ def test_no_model_is_loaded_for_data_that_cannot_be_read(monkeypatch: pytest.Mon
             planned(session, "mmlu", "packed", baseline)
 
 
+@pytest.mark.parametrize("change", [{"attention": "flash_attention_2"}, {}], ids=["changed", "baseline"])
+def test_what_the_machine_cannot_run_is_said_before_data_is_read(change: dict[str, object]) -> None:
+    session = bare_session(config=InferenceConfig(device="cpu"), execution=ExecutionOptions())
+    session.data = lambda _: pytest.fail("data was read")
+    baseline: dict[str, object] = {"attention": "eager" if change else "flash_attention_2"}
+    with pytest.raises(CannotRun, match=r"attention flash_attention_2: .*CUDA"):
+        plan_case(session, "test_x", "mmlu", "padded", change=change, baseline=baseline)
+
+
 def test_a_cache_of_another_dtype_is_the_paths_alone() -> None:
     """What the reference and a baseline keep is in the model's dtype, so the verdict tells what the other costs."""
     session = session_with_a_cache("int8")
