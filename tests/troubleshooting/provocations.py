@@ -202,8 +202,15 @@ def the_hub_cannot_be_reached(lab: Lab) -> str:
     return lab.run("--data=hub", "--strategy=padded")
 
 
-def the_judge_is_not_there(lab: Lab) -> str:
+def _something_to_judge(lab: Lab) -> None:
     lab.benchmark('def test_viquad(evaluate_case): evaluate_case("viquad", "padded")')
+    questions = [{"id": "q1", "question": "Ai?", "answers": [{"text": "An", "answer_start": 0}]}]
+    document = {"data": [{"title": "", "paragraphs": [{"context": "An đi học.", "qas": questions}]}]}
+    write_json(lab.path / "data" / "viquad" / "dev.json", document)
+
+
+def the_judge_is_not_there(lab: Lab) -> str:
+    _something_to_judge(lab)
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound and not listening: whoever connects is refused
         return lab.run("--judge", f"http://127.0.0.1:{unused.getsockname()[1]}/v1")
@@ -221,10 +228,7 @@ class Dying:
 
 def the_judge_dies(lab: Lab) -> str:
     lab.patch.setattr(session, "open_judge", lambda *_, **__: Dying())
-    lab.benchmark('def test_viquad(evaluate_case): evaluate_case("viquad", "padded")')
-    questions = [{"id": "q1", "question": "Ai?", "answers": [{"text": "An", "answer_start": 0}]}]
-    document = {"data": [{"title": "", "paragraphs": [{"context": "An đi học.", "qas": questions}]}]}
-    write_json(lab.path / "data" / "viquad" / "dev.json", document)
+    _something_to_judge(lab)
     return lab.run("--judge=http://127.0.0.1:1/v1")
 
 
