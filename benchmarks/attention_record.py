@@ -19,7 +19,7 @@ KEPT = ("seconds", "counts", "new_tokens", "one_off_seconds", "peak_bytes", "alo
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    write_record(arguments, __doc__, trim)
+    write_record(arguments, trim, prog="attention_record")
 
 
 def trim(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

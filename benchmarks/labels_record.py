@@ -12,7 +12,7 @@ from benchmarks.trimmed import one_setting, write_record
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    write_record(arguments, __doc__, trim)
+    write_record(arguments, trim, prog="labels_record")
 
 
 def trim(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ KEPT = (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    write_record(arguments, __doc__, trim)
+    write_record(arguments, trim, prog="long_record")
 
 
 def trim(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

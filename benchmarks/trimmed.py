@@ -12,13 +12,12 @@ from benchmarks.claims.turns import UNFINISHED
 
 
 def write_record(
-    arguments: Sequence[str] | None, document: str | None, trim: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]]
+    arguments: Sequence[str] | None, trim: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]], *, prog: str
 ) -> None:
     """The command line of what makes a record: OUT.json, and the `summary.json` of one run or several."""
-    first = (document or "").splitlines()
-    parser = argparse.ArgumentParser(prog=first[2].split(" OUT")[0], description=first[0])
-    parser.add_argument("out", type=Path)
-    parser.add_argument("runs", type=Path, nargs="+")
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{prog}")
+    parser.add_argument("out", type=Path, metavar="OUT.json")
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN.json", help="summary.json of a run's results folder")
     given = parser.parse_args(arguments)
     record = trim([json.loads(run.read_text(encoding="utf-8")) for run in given.runs])
     given.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
