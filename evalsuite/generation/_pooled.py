@@ -33,6 +33,7 @@ from evalsuite.errors import ConfigError
 from evalsuite.generation._schedule import DecodeRound, Floats, PrefillRound, Row, Schedule, Written
 from evalsuite.generation._step_graphs import StepGraphs
 from evalsuite.generation.sampling import choose, sampling_of, uniforms
+from evalsuite.loading.compiler import compiled
 from evalsuite.loading.fusing import quiet_compilation
 from evalsuite.planning.packs import Branch, Ints, packs
 from evalsuite.runner import ModelRunner, is_out_of_memory
@@ -463,7 +464,7 @@ class PooledForward(TreeForward):
 
 @cache
 def _compiled_choose() -> Any:
-    return torch.compile(choose, dynamic=True)
+    return compiled(choose, dynamic=True)
 
 
 def _refuse_before(needed: tuple[int, int], device: torch.device) -> None:

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-import torch
-
 from evalsuite import capability
 from evalsuite.config import InferenceConfig
+from evalsuite.loading.compiler import compiled
 from evalsuite.loading.fusing import advice_is_no_error, decoder_layers, fused_layers
 from evalsuite.loading.report import LoadedModel, StepsDown
 
@@ -38,7 +37,7 @@ def compile_forward(model: Any, config: InferenceConfig, device: str, steps: Ste
         with warnings.catch_warnings():
             # Importing its own compiler makes torch warn of its own deprecated parts.
             warnings.simplefilter("ignore", DeprecationWarning)
-            whole = torch.compile(plain, dynamic=True)
+            whole = compiled(plain, dynamic=True)
     except Exception as error:  # no backend, an unsupported Python: torch raises many kinds
         steps.take("torch_compile", asked="on", got="off", reason=f"{type(error).__name__}: {error}")
         return False

@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from evalsuite.loading.artefacts import keep_artefacts
+from evalsuite.loading.compiler import compiled
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +38,7 @@ class _Compiled:
 
     def part(self, function: Callable[..., Any]) -> Callable[..., Any]:
         if function not in self.parts:
-            self.parts[function] = torch.compile(function, dynamic=self.dynamic, fullgraph=self.fullgraph)
+            self.parts[function] = compiled(function, dynamic=self.dynamic, fullgraph=self.fullgraph)
         return self.parts[function]
 
 
@@ -81,17 +82,17 @@ def fused_layers(model: Any, *, dynamic: bool = False, fullgraph: bool = True) -
     if fusing_failure(model) is not None:
         yield
         return
-    compiled = _compiled_layers(model, dynamic, fullgraph)
-    before = [vars(layer).get("forward") for layer in compiled.layers]
-    for layer, forward in zip(compiled.layers, compiled.forwards, strict=True):
+    ours = _compiled_layers(model, dynamic, fullgraph)
+    before = [vars(layer).get("forward") for layer in ours.layers]
+    for layer, forward in zip(ours.layers, ours.forwards, strict=True):
         layer.forward = forward
-    token = _RUNNING.set(compiled)
+    token = _RUNNING.set(ours)
     try:
         with quiet_compilation(), torch._dynamo.config.patch(recompile_limit=RECOMPILE_LIMIT):
             yield
     finally:
         _RUNNING.reset(token)
-        for layer, forward in zip(compiled.layers, before, strict=True):
+        for layer, forward in zip(ours.layers, before, strict=True):
             vars(layer).pop("forward")
             if forward is not None:
                 layer.forward = forward
@@ -100,10 +101,10 @@ def fused_layers(model: Any, *, dynamic: bool = False, fullgraph: bool = True) -
 def part_of_layer(function: Callable[..., Any], layer: Any) -> Callable[..., Any]:
     """`function` with the forward of one of the layers as its first argument: compiled, and by the same settings, where
     the layers are."""
-    compiled = _RUNNING.get()
-    if compiled is None:
+    running = _RUNNING.get()
+    if running is None:
         return partial(function, layer.forward)
-    return partial(compiled.part(function), compiled.plain[compiled.layers.index(layer)])
+    return partial(running.part(function), running.plain[running.layers.index(layer)])
 
 
 def run_as_it_is(layer: Any) -> None:
@@ -147,10 +148,10 @@ def _compiled_layers(model: Any, dynamic: bool, fullgraph: bool) -> _Compiled:
 
 def _compiled_forward(layer: Any, dynamic: bool, fullgraph: bool) -> Callable[..., Any]:
     plain = layer.forward
-    compiled = torch.compile(plain, dynamic=dynamic, fullgraph=fullgraph)
+    in_graphs = compiled(plain, dynamic=dynamic, fullgraph=fullgraph)
 
     @wraps(plain)
     def forward(*args: Any, **kwargs: Any) -> Any:
-        return (plain if _AS_IT_IS.get() is layer else compiled)(*args, **kwargs)
+        return (plain if _AS_IT_IS.get() is layer else in_graphs)(*args, **kwargs)
 
     return forward

@@ -5,18 +5,33 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from evalsuite.loading.report import log_once
 from tests.tiny import make_model, tiny_tokenizer
 
 SaveModel = Callable[..., Path]
+CompileWith = Callable[[Any], None]
 
 
 @pytest.fixture(autouse=True)
 def _each_test_logs_anew() -> None:
     log_once.cache_clear()
+
+
+@pytest.fixture
+def compile_with(monkeypatch: pytest.MonkeyPatch) -> CompileWith:
+    """What is compiled from now on goes to this backend, which knows no options of torch's own compiler."""
+    real = torch.compile
+
+    def use(backend: Any) -> None:
+        monkeypatch.setattr(torch, "compile", lambda function, options, **rest: real(function, backend=backend, **rest))
+        torch._dynamo.reset()
+
+    return use
 
 
 @pytest.fixture(scope="session")

@@ -28,17 +28,16 @@ from evalsuite.planning.rows import shared_rows
 from evalsuite.runner import ModelRunner
 from evalsuite.scoring._packing import PackForward
 from evalsuite.types import EncodedChoices
+from tests.loading.conftest import CompileWith
 from tests.tiny import ARCHITECTURES, make_model, wrap
 
 IDS = torch.tensor([[5, 6, 7, 8]])
 
 
 @pytest.fixture(autouse=True)
-def without_code_generation(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_code_generation(compile_with: CompileWith) -> None:
     """Graphs are traced and run as they are: what is tested is what is compiled, and when."""
-    real = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda function, **settings: real(function, backend="eager", **settings))
-    torch._dynamo.reset()
+    compile_with("eager")
     counters.clear()
 
 
