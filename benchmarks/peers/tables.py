@@ -1,4 +1,4 @@
-"""Tables of the committed records: of peers, attentions by length, growth, labels, long contexts, and a judge.
+"""Tables of the committed records: of peers, attentions by length, growth, labels, long contexts, compilation, a judge.
 
 python -m benchmarks.peers.tables            print them
 python -m benchmarks.peers.tables --write    and put them into README.md and benchmarks/records/README.md
@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmarks import judging
 from benchmarks.attention_record import attention_rows, missing
+from benchmarks.compiled_record import compiled_rows
 from benchmarks.labels_record import label_rows
 from benchmarks.long_record import long_rows
 from benchmarks.marked import names, placed
@@ -112,6 +113,12 @@ def long_table(record: Mapping[str, Any]) -> str:
     return "\n".join([f"{setting}, by `continuous`.", "", *_markdown(long_rows(record))]) + "\n"
 
 
+def compiled_table(record: Mapping[str, Any]) -> str:
+    """`--compile` for generation, as `benchmarks.compiled_record` trimmed a run."""
+    setting = _setting(record["versions"], record["model"], record["dtype"])
+    return "\n".join([f"{setting}, by `padded`.", "", *_markdown(compiled_rows(record))]) + "\n"
+
+
 def judging_table(record: Mapping[str, Any]) -> str:
     """What a local judge takes beside answering."""
     arguments = record["arguments"]
@@ -163,6 +170,7 @@ KINDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "growth": growth_table,
     "judging": judging_table,
     "long": long_table,
+    "compiled": compiled_table,
     "labels": labels_table,
 }
 """What the names of records begin with -> what makes their tables."""

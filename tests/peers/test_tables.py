@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import attention_record, labels_record, long_record
+from benchmarks import attention_record, compiled_record, labels_record, long_record
 from benchmarks.claims.table import MARKER as CLAIMS
 from benchmarks.marked import NoPlace, names, placed
 from benchmarks.peers import tables
@@ -149,6 +149,23 @@ def test_long_contexts_have_a_row_a_cache_format(passes: dict[str, Any]) -> None
     ]
     with pytest.raises(ValueError, match="expected measured cases of test_long_contexts"):
         long_record.trim([passes])
+
+
+def test_a_compiled_forward_stands_beside_itself(passes: dict[str, Any]) -> None:
+    case = {
+        "seconds": {"as it is": [2.0, 1.0], "compiled": [4.0]},
+        "counts": {"as it is": 4, "compiled": 4},
+        "new_tokens": {"as it is": 256, "compiled": 256},
+        "one_off_seconds": {"as it is": 0.0, "compiled": 70.5},
+        "verdicts": {"compiled": "faithful"},
+    }
+    record = compiled_record.trim([{**passes, "cases": {"test_compiled_generation": case}}])
+    assert tables.compiled_table(record).splitlines()[4:] == [
+        "| as it is | 4 | 256 | 1.00 | 2 | 256.0 | 0.0 | the reference |",
+        "| compiled | 4 | 256 | 4.00 | 1 | 64.0 | 70.5 | faithful |",
+    ]
+    with pytest.raises(ValueError, match="expected measured cases of test_compiled_generation"):
+        compiled_record.trim([passes])
 
 
 def test_grading_stands_beside_answering() -> None:
