@@ -31,8 +31,15 @@ def setting_of(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def one_setting(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """`setting_of` all of them; ValueError where they differ."""
+    """`setting_of` all of them; ValueError where they differ.
+
+    Of runs on a GPU, whose hosts may have more threads or fewer, all numbers of threads are named.
+    """
     settings = [setting_of(run) for run in runs]
+    threads = dict.fromkeys(setting["versions"].get("threads") for setting in settings)
+    if len(threads) > 1 and settings[0]["versions"]["device"] != "cpu":
+        for setting in settings:
+            setting["versions"] = {**setting["versions"], "threads": ", ".join(map(str, threads))}
     if any(setting != settings[0] for setting in settings):
         raise ValueError(f"expected runs of one model by one set of versions, got {settings}")
     return settings[0]

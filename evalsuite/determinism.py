@@ -5,7 +5,7 @@ shape, so matrix products run one kernel, in which a row's result does not depen
 branch's keys in blocks of its own positions (`attention/fused.py`); as many positions are projected in every pack; and
 which variant of a compiled kernel runs is not up to its time (`loading/compiler.py`).
 `continuous` does likewise: its steps have one number of places, and attention merges spans at fixed positions of a row
-(`attention/pooled_fused.py`).
+(`attention/pooled_fused/steps.py`).
 Rotary embeddings that depend on the longest sequence of a forward are refused beyond the length up to which they do not
 (`apart`).
 It holds for one GPU model, one torch and Triton release and one token budget. `evalsuite selftest` tries it out.

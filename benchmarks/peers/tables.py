@@ -1,4 +1,4 @@
-"""Tables of the committed records: of peers, attentions by length, growth, labels, long contexts, compilation, a judge.
+"""Tables of the committed records, one a kind: of peers, growth, labels, attention, decoding, compilation and others.
 
 python -m benchmarks.peers.tables            print them
 python -m benchmarks.peers.tables --write    and put them into README.md and benchmarks/records/README.md
@@ -17,6 +17,7 @@ from typing import Any
 from benchmarks import judging
 from benchmarks.attention_record import attention_rows, missing
 from benchmarks.compiled_record import compiled_rows
+from benchmarks.decoding.table import decoding_notes, decoding_rows
 from benchmarks.labels_record import label_rows
 from benchmarks.long_record import long_rows
 from benchmarks.marked import names, placed
@@ -119,6 +120,18 @@ def compiled_table(record: Mapping[str, Any]) -> str:
     return "\n".join([f"{setting}, by `padded`.", "", *_markdown(compiled_rows(record))]) + "\n"
 
 
+def decoding_table(record: Mapping[str, Any]) -> str:
+    """Attention in a step of decoding by library, and what has no row."""
+    arguments = record["arguments"]
+    lines = [
+        f"{_setting(record['versions'], arguments['model'], arguments['dtype'])}; one layer.",
+        "",
+        *_markdown(decoding_rows(record)),
+        *(f"\n{note}" for note in decoding_notes(record)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def judging_table(record: Mapping[str, Any]) -> str:
     """What a local judge takes beside answering."""
     arguments = record["arguments"]
@@ -171,6 +184,7 @@ KINDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "judging": judging_table,
     "long": long_table,
     "compiled": compiled_table,
+    "decoding": decoding_table,
     "labels": labels_table,
 }
 """What the names of records begin with -> what makes their tables."""

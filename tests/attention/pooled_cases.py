@@ -236,5 +236,5 @@ def step_tables(
 
 
 def fused() -> Any:
-    """The module with the kernels, which needs Triton."""
+    """The package with the kernels, which needs Triton."""
     return importlib.import_module("evalsuite.attention.pooled_fused")

@@ -121,7 +121,7 @@ def test_a_pool_too_large_for_the_kernel_gives_the_same_bits(case: Case, token_b
         torch.cat([x, torch.full((most, *x.shape[1:]), math.nan)]) for x in (layer.keys, layer.values)
     )  # what nobody may read
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fused(), "MOST_ELEMENTS", most)
+        patch.setattr(fused().prompts, "MOST_ELEMENTS", most)
         large = prefill(replace(case, layer=PoolLayer(keys, values, None, None)), "fused", token_budget=token_budget)
     assert ordinary.keys() == large.keys()
     assert all(torch.equal(ordinary[slot], large[slot]) for slot in ordinary)
@@ -140,7 +140,7 @@ def test_a_quantised_pool_gives_the_bits_of_the_numbers_it_stands_for(case: Case
 def test_more_numbers_than_the_kernel_counts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [list(range(1, 30))]
     case = Case(rows, [29], **numbers(rows, [29], (2, 1, 16, 16), "auto"), softcap=None, window=None, dummies=0)
-    monkeypatch.setattr(fused(), "MOST_ELEMENTS", 29 * 2 * 16 - 1)
+    monkeypatch.setattr(fused().prompts, "MOST_ELEMENTS", 29 * 2 * 16 - 1)
     with pytest.raises(NoTreeAttention, match="928 numbers in a pack's queries"):
         prefill(case, "fused", token_budget=100)
 

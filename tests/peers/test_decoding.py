@@ -6,6 +6,8 @@ import argparse
 import importlib.util
 import inspect
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -17,8 +19,17 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import decoding
-from benchmarks.decoding import CANDIDATES, Case, Prepared, Timing, Unavailable, Workload
+from benchmarks.decoding import __main__ as command
+from benchmarks.decoding import flash_attention
+from benchmarks.decoding.candidates import CANDIDATES
+from benchmarks.decoding.interface import Prepared, Unavailable
+from benchmarks.decoding.layouts import BLOCK, padded_slots, pages
+from benchmarks.decoding.ours import step_tables
+from benchmarks.decoding.reference import TOLERANCES, WrongResult, largest_error, reference
+from benchmarks.decoding.table import decoding_notes, decoding_rows
+from benchmarks.decoding.timing import LEAST_CALLS, WARM_UP_CALLS, Timing, measure, timed
+from benchmarks.decoding.torch_attention import block_mask
+from benchmarks.decoding.workloads import SCRATCH_NUMBER, Case, Workload, case_of, sizes, slots_of
 from evalsuite.attention.interface import ScoreRule
 from evalsuite.attention.pool import PoolLayer
 from evalsuite.attention.pooled_plain import plain_decode
@@ -36,16 +47,16 @@ SHAPE = Shape(
     tie_word_embeddings=True,
     vocab_size=1_000,
 )
-TOLERANCE = decoding.TOLERANCES["float32"]
+TOLERANCE = TOLERANCES["float32"]
 RUNNING = [name for name in CANDIDATES if name.startswith(("sdpa", "flex"))]
 """Those that a CPU runs."""
 
 
 def _case(sequences: list[tuple[int, ...]]) -> Case:
-    slots, lengths = decoding.slots_of(sequences)
+    slots, lengths = slots_of(sequences)
     generator = torch.Generator().manual_seed(0)
     keys, values = (torch.randn(int(slots.max()) + 1, 2, 32, generator=generator) for _ in range(2))
-    keys[0] = values[0] = decoding.SCRATCH_NUMBER
+    keys[0] = values[0] = SCRATCH_NUMBER
     layer = PoolLayer(keys, values, None, None)
     return Case(slots=slots, lengths=lengths, query=torch.randn(len(slots), 4, 32, generator=generator), layer=layer)
 
@@ -54,7 +65,7 @@ def _case(sequences: list[tuple[int, ...]]) -> Case:
 def case() -> Case:
     """Rows of 1 to 300 keys: less than a block, one in whole, and more; two share a page in whole."""
     shared = tuple(range(270))
-    return _case([(900,), (*shared, 1, 2), (*shared, 3), (*shared[:100], 4), (5,) * decoding.BLOCK, (6,) * 300])
+    return _case([(900,), (*shared, 1, 2), (*shared, 3), (*shared[:100], 4), (5,) * BLOCK, (6,) * 300])
 
 
 def _clock(call: Callable[[], torch.Tensor], device: torch.device) -> Timing:
@@ -62,12 +73,12 @@ def _clock(call: Callable[[], torch.Tensor], device: torch.device) -> Timing:
 
 
 def _measured(make: Callable[[Case], Prepared], case: Case) -> dict[str, Any]:
-    return decoding.measure(make, case, decoding.reference(case), tolerance=TOLERANCE, clock=_clock)
+    return measure(make, case, reference(case), tolerance=TOLERANCE, clock=_clock)
 
 
 @pytest.mark.parametrize("text", ["viquad:1024:64", "vietnews:512:1", "even:8:460", "even:10:460:5:400"])
 def test_a_workload_is_what_its_text_says(text: str) -> None:
-    assert str(decoding._workload(text)) == text
+    assert str(command._workload(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -75,27 +86,27 @@ def test_a_workload_is_what_its_text_says(text: str) -> None:
 )
 def test_a_workload_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=r"expected viquad\|vietnews\|judge:ROWS:WRITTEN, even:ROWS"):
-        decoding._workload(text)
+        command._workload(text)
 
 
 def test_rows_share_the_slots_of_what_they_have_in_common() -> None:
-    slots, lengths = decoding.slots_of([(7, 7, 1), (7, 7, 2, 2), (7, 2, 2)])
+    slots, lengths = slots_of([(7, 7, 1), (7, 7, 2, 2), (7, 2, 2)])
     assert slots.tolist() == [[1, 2, 3, 0], [1, 2, 4, 5], [1, 6, 7, 0]]
     assert lengths.tolist() == [3, 4, 3]
 
 
 def test_rows_of_one_length_share_their_first_keys_and_no_others() -> None:
-    slots, lengths = decoding.slots_of(Workload(name="even", rows=4, tokens=5, sharing=2, shared=3).sequences(10))
+    slots, lengths = slots_of(Workload(name="even", rows=4, tokens=5, sharing=2, shared=3).sequences(10))
     assert slots.tolist() == [[1, 2, 3, 4, 5], [1, 2, 3, 6, 7], [8, 9, 10, 11, 12], [8, 9, 10, 13, 14]]
     assert lengths.tolist() == [5] * 4
 
 
 def test_rows_of_a_passage_share_it_and_not_what_they_wrote() -> None:
-    case = decoding.case_of(Workload(name="viquad", rows=10, tokens=3), SHAPE, dtype="float32", device="cpu")
-    sizes = decoding.sizes(case)
-    assert sizes["keys"] == case.lengths.sum()
-    assert sizes["distinct_bytes"] == sizes["distinct_keys"] * 2 * 2 * 32 * 4  # keys and values, heads, dim, bytes
-    assert sizes["distinct_keys"] < sizes["keys"] / 2  # five questions a passage
+    case = case_of(Workload(name="viquad", rows=10, tokens=3), SHAPE, dtype="float32", device="cpu")
+    seen = sizes(case)
+    assert seen["keys"] == case.lengths.sum()
+    assert seen["distinct_bytes"] == seen["distinct_keys"] * 2 * 2 * 32 * 4  # keys and values, heads, dim, bytes
+    assert seen["distinct_keys"] < seen["keys"] / 2  # five questions a passage
     ends = case.slots[np.arange(10), case.lengths - 1]
     assert len(set(ends.tolist())) == 10
 
@@ -106,7 +117,7 @@ def test_the_reference_is_torch_s_attention_of_each_row_alone(case: Case) -> Non
         alone = torch.nn.functional.scaled_dot_product_attention(
             case.query[row][None, :, None], keys, values, enable_gqa=True
         )
-        torch.testing.assert_close(decoding.reference(case)[row], alone[0, :, 0])
+        torch.testing.assert_close(reference(case)[row], alone[0, :, 0])
 
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
@@ -125,7 +136,7 @@ def test_ours_is_attention_and_reads_once_what_rows_share(name: str, case: Case)
     entry = _measured(CANDIDATES[name], case)
     assert entry.get("failed", entry.get("wrong")) is None
     assert entry["largest_error"] <= TOLERANCE
-    distinct = decoding.sizes(case)["distinct_bytes"]
+    distinct = sizes(case)["distinct_bytes"]
     assert distinct <= entry["bytes_read_once"] < case.lengths.sum() * case.bytes_per_key
 
 
@@ -133,17 +144,17 @@ def test_the_tables_that_our_kernel_reads_are_of_the_case_s_rows(case: Case) -> 
     """As the plain attention reads them, which needs no Triton."""
     rows = np.arange(len(case.slots))
     plan = parting_spans(case.slots, rows, case.lengths, length=128, most_members=4, most_cells=1_000)
-    tables = decoding.step_tables(case, plan)
+    tables = step_tables(case, plan)
     got = plain_decode(tables)(case.query.transpose(0, 1), case.layer, case.at(rows), ScoreRule(case.scale))
-    decoding.largest_error(got, decoding.reference(case), tolerance=TOLERANCE)
+    largest_error(got, reference(case), tolerance=TOLERANCE)
     assert tables.cells.tolist() == plan.cells.tolist()
     assert tables.item_counts.tolist() == [0, plan.shared, len(plan.items)]
 
 
 def test_a_block_mask_has_the_blocks_that_a_row_sees(case: Case) -> None:
-    width = decoding.padded_slots(case).shape[1]
-    mask = decoding.block_mask(case, width)
-    whole, in_part = case.lengths // decoding.BLOCK, case.lengths % decoding.BLOCK != 0
+    width = padded_slots(case).shape[1]
+    mask = block_mask(case, width)
+    whole, in_part = case.lengths // BLOCK, case.lengths % BLOCK != 0
     assert width == 384
     for row in range(len(case.lengths)):
         assert mask.full_kv_num_blocks[row].item() == whole[row]
@@ -153,7 +164,7 @@ def test_a_block_mask_has_the_blocks_that_a_row_sees(case: Case) -> None:
 
 
 def test_pages_hold_the_rows_and_whole_ones_are_shared(case: Case) -> None:
-    keys, values, table = decoding.pages(case)
+    keys, values, table = pages(case)
     for row, length in enumerate(case.lengths):
         own = keys[table[row].long()].flatten(0, 1)[:length], values[table[row].long()].flatten(0, 1)[:length]
         assert all(map(torch.equal, own, case.at(case.slots[row, :length])))
@@ -204,7 +215,7 @@ class _Lists:
 @pytest.mark.parametrize("name", [name for name in CANDIDATES if name.startswith("flash")])
 def test_flash_attention_is_asked_for_the_rows(name: str, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     lists = _Lists()
-    monkeypatch.setattr(decoding, "_package", lambda module, name: lists)
+    monkeypatch.setattr(flash_attention, "_package", lambda module, name: lists)
     entry = _measured(CANDIDATES[name], case)
     assert entry.get("failed", entry.get("wrong")) is None
     if name.endswith("planned ahead"):
@@ -327,8 +338,8 @@ def test_a_graph_is_timed_or_else_calls_and_the_reason_said(captured: bool, monk
         calls.append(1)
         return torch.tensor(float(len(calls)))
 
-    timing = decoding.timed(call, torch.device("cpu"))
-    warm, measured = decoding.WARM_UP_CALLS, decoding.LEAST_CALLS
+    timing = timed(call, torch.device("cpu"))
+    warm, measured = WARM_UP_CALLS, LEAST_CALLS
     assert (timing.calls, timing.fastest) == (measured, pytest.approx((100 + warm) / 1000))
     assert (timing.slowest, timing.seconds) == (pytest.approx(0.112), pytest.approx(0.1075))
     assert card.replays == (warm + measured if captured else 0)
@@ -349,7 +360,7 @@ def test_what_is_not_attention_has_no_figures(case: Case) -> None:
 
 def test_what_is_attention_only_once_has_no_figures(case: Case) -> None:
     """As of a graph that reads what is no longer there."""
-    answers = [decoding.reference(case), torch.full_like(case.query, float("nan"))]
+    answers = [reference(case), torch.full_like(case.query, float("nan"))]
     assert _measured(lambda case: Prepared(lambda: answers.pop(0)), case) == {
         "wrong": "a head is inf off what it should be, and 0.0001 is allowed"
     }
@@ -358,13 +369,13 @@ def test_what_is_attention_only_once_has_no_figures(case: Case) -> None:
 def test_a_key_too_few_is_told_in_bfloat16() -> None:
     """The tolerance lies between what rounding does and what the least fault does."""
     workload = Workload(name="even", rows=64, tokens=900)
-    case = decoding.case_of(workload, SHAPE, dtype="bfloat16", device="cpu")
-    want, tolerance = decoding.reference(case), decoding.TOLERANCES["bfloat16"]
+    case = case_of(workload, SHAPE, dtype="bfloat16", device="cpu")
+    want, tolerance = reference(case), TOLERANCES["bfloat16"]
     right = CANDIDATES["sdpa, static cache, grouped queries"](case).call()
-    assert decoding.largest_error(right, want, tolerance=tolerance) < tolerance / 2
+    assert largest_error(right, want, tolerance=tolerance) < tolerance / 2
     short = replace(case, lengths=case.lengths - 1)
-    with pytest.raises(decoding.WrongResult):
-        decoding.largest_error(decoding.reference(short), want, tolerance=2 * tolerance)
+    with pytest.raises(WrongResult):
+        largest_error(reference(short), want, tolerance=2 * tolerance)
 
 
 def test_an_error_s_first_line_is_a_candidate_s_reason(case: Case) -> None:
@@ -378,6 +389,76 @@ def test_an_error_s_first_line_is_a_candidate_s_reason(case: Case) -> None:
     assert _measured(unavailable, case) == {"failed": "needs another torch"}
 
 
+@pytest.mark.parametrize(
+    ("message", "kept"),
+    [
+        ("mha_fwd, /build/a-b/hopper/flash_api.cpp:1228, no paged KV", "mha_fwd, flash_api.cpp:1228, no paged KV"),
+        ("/tmp/x.cu: no; see '/opt/c++/y_1.2/z.h'", "x.cu: no; see 'z.h'"),
+        ("(hopper/flash_api.cpp:7) 3 rows/head, 1 / 2 / 3", "(hopper/flash_api.cpp:7) 3 rows/head, 1 / 2 / 3"),
+        ("see https://example.org/a/b", "see https://example.org/a/b"),
+    ],
+    ids=["between words", "first and quoted", "relative", "address"],
+)
+def test_of_a_path_in_a_reason_the_file_s_name_is_kept(message: str, kept: str, case: Case) -> None:
+    def failing(case: Case) -> Prepared:
+        raise RuntimeError(message)
+
+    assert _measured(failing, case) == {"failed": f"RuntimeError: {kept}"}
+
+
+FIGURES = {
+    "seconds": 2e-3,
+    "needed_bytes_per_second": 3e12,
+    "read_once_bytes_per_second": None,
+    "times_ours": 1.25,
+    "not_replayed": None,
+}
+RECORD = {
+    "workloads": {"long": {"rows": 1_024, "keys": 470_000}, "even": {"rows": 8, "keys": 80}},
+    "results": [
+        {"candidate": "ours", "workload": "even", **FIGURES, "read_once_bytes_per_second": 1e12, "times_ours": 1.0},
+        {"candidate": "ours", "workload": "long", "wrong": "by much"},
+        {"candidate": "other", "workload": "even", "failed": "no kernel"},
+        {"candidate": "other", "workload": "long", **FIGURES, "not_replayed": "no graph"},
+        {"candidate": "third", "workload": "even", **FIGURES},
+        {"candidate": "third", "workload": "long", "failed": "no card"},
+    ],
+}
+"""As the command leaves it, which measures candidate by candidate; of workloads, `long` was asked for first."""
+
+
+def test_a_table_goes_workload_by_workload_in_the_record_s_order() -> None:
+    header, *rows = decoding_rows(RECORD)
+    assert header[:5] == ("workload", "attention", "rows", "keys", "us a layer")
+    assert rows == [
+        ("long", "other", "1,024", "470,000", "2,000.0", "3,000", "-", "1.25", "launches"),
+        ("even", "ours", "8", "80", "2,000.0", "3,000", "1,000", "1.00", "graph"),
+        ("even", "third", "8", "80", "2,000.0", "3,000", "-", "1.25", "graph"),
+    ]
+
+
+def test_notes_say_what_the_table_does_not() -> None:
+    assert decoding_notes(RECORD) == [
+        "other, long: no graph",
+        "third, long: no card",
+        "other, even: no kernel",
+        "ours, long: WRONG: by much",
+    ]
+
+
+def test_a_table_needs_neither_candidates_nor_torch() -> None:
+    program = "import sys, benchmarks.decoding.table; print(*sorted(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
+    )
+    loaded = done.stdout.split()
+    assert [name for name in loaded if name.startswith("benchmarks.")] == [
+        "benchmarks.decoding",
+        "benchmarks.decoding.table",
+    ]
+    assert "torch" not in loaded
+
+
 @pytest.mark.skipif(CUDA, reason="there is a CUDA device")
 @pytest.mark.parametrize(
     ("device", "reason"),
@@ -385,7 +466,7 @@ def test_an_error_s_first_line_is_a_candidate_s_reason(case: Case) -> None:
 )
 def test_without_cuda_it_ends_with_one_line(device: str, reason: str, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=f"^python -m benchmarks.decoding: error: needs a CUDA device, and {reason}$"):
-        decoding.main(["--device", device, "--out", str(tmp_path / "record.json")])
+        command.main(["--device", device, "--out", str(tmp_path / "record.json")])
     assert not list(tmp_path.iterdir())
 
 
@@ -412,16 +493,15 @@ def test_the_record_has_every_candidate_and_the_wrong_end_the_run(
         return timing if len(clocked) == 1 else replace(timing, **slower)  # type: ignore[arg-type]
 
     clocked: list[Timing] = []
-    measure, case_of = decoding.measure, decoding.case_of
-    monkeypatch.setattr(decoding, "CANDIDATES", candidates)
-    monkeypatch.setattr(decoding, "measure", lambda *a, **k: measure(*a, **k, clock=clock))
-    monkeypatch.setattr(decoding, "device_reason", lambda device: None)
-    monkeypatch.setattr(decoding, "get_shape", lambda model: SHAPE)
-    monkeypatch.setattr(decoding, "case_of", lambda *a, **k: case_of(*a, **k | {"device": "cpu"}))
+    monkeypatch.setattr(command, "CANDIDATES", candidates)
+    monkeypatch.setattr(command, "measure", lambda *a, **k: measure(*a, **k, clock=clock))
+    monkeypatch.setattr(command, "device_reason", lambda device: None)
+    monkeypatch.setattr(command, "get_shape", lambda model: SHAPE)
+    monkeypatch.setattr(command, "case_of", lambda *a, **k: case_of(*a, **k | {"device": "cpu"}))
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(L2_cache_size=7))
     out = tmp_path / "record.json"
     with pytest.raises(SystemExit, match=r"^python -m benchmarks.decoding: error: not attention: wrong$"):
-        decoding.main(["--workload", "even:4:50:2:20", "--dtype", "float32", "--out", str(out)])
+        command.main(["--workload", "even:4:50:2:20", "--dtype", "float32", "--out", str(out)])
     record = json.loads(out.read_text())
     needed = 4 * 50 * 2 * 2 * 32 * 4
     assert record["workloads"]["even:4:50:2:20"]["needed_bytes"] == needed

@@ -132,6 +132,18 @@ def test_a_later_runs_case_stands_for_an_earlier_ones(passes: dict[str, Any]) ->
         attention_record.trim([passes, other])
 
 
+def test_hosts_of_a_gpu_may_have_other_threads(passes: dict[str, Any]) -> None:
+    def on(device: str, threads: str) -> dict[str, Any]:
+        versions = {**passes["provenance"]["versions"], "device": device, "threads": threads}
+        return {**passes, "provenance": {**passes["provenance"], "versions": versions}}
+
+    record = attention_record.trim([on("cuda", "32"), on("cuda", "16"), on("cuda", "32")])
+    assert record["versions"]["threads"] == "32, 16"
+    assert attention_record.trim([on("cuda", "32")] * 2)["versions"]["threads"] == "32"
+    with pytest.raises(ValueError, match="expected runs of one model by one set of versions"):
+        attention_record.trim([on("cpu", "32"), on("cpu", "16")])
+
+
 def test_long_contexts_have_a_row_a_cache_format(passes: dict[str, Any]) -> None:
     case = {
         "seconds": {"unbatched": [8.0], "continuous": [60.0, 50.0]},

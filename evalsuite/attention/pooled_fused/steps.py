@@ -1,8 +1,4 @@
-"""Attention over a pool of keys and values as Triton kernels.
-
-Prefill is the kernel of `fused.py`, whose results do not depend on company. A pack's many tiles read a key many times,
-so that kernel knows no 8-bit numbers: of a pool of them it is handed a copy of what the pack attends to, in the model's
-dtype and with scales applied.
+"""Attention of steps of decoding over a pool.
 
 A step of decoding has one query a row, so its parallel work is along the keys (flash-decoding, Dao et al. 2023): a
 row's keys are cut into spans of positions (`planning.spans`), spans are attended to side by side, and a second kernel
@@ -20,35 +16,15 @@ Everything that changes from step to step is read on the device, so one CUDA gra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import triton
 import triton.language as tl
 
-from evalsuite.attention.fused import (
-    MOST_ELEMENTS,
-    Tile,
-    Tiles,
-    kernel_arguments,
-    launch,
-    on_device,
-    weigh,
-)
+from evalsuite.attention.fused import MOST_ELEMENTS, Tile, kernel_arguments, weigh
 from evalsuite.attention.interface import NoTreeAttention, ScoreRule
-from evalsuite.attention.pool import (
-    FAR,
-    SMALLEST_SCALE,
-    DecodeTables,
-    KeysAndValues,
-    LayerShape,
-    PoolAttend,
-    PoolLayer,
-    PoolPack,
-    largest_of,
-)
-from evalsuite.attention.pooled_plain import gathered
+from evalsuite.attention.pool import DecodeTables, KeysAndValues, PoolAttend, PoolLayer
 from evalsuite.planning.packs import Ints
 from evalsuite.planning.spans import Indices, StepPlan, fixed_spans, parting_spans
 
@@ -73,153 +49,6 @@ MEMBERS = DecodeTile(rows=32, keys=32, warps=4, stages=3, registers=128, program
 """For rows that share a span."""
 LONE = DecodeTile(rows=16, keys=32, warps=2, stages=3, registers=128, programs=8)
 """For one row alone; and for all, where a row's bits may not depend on its company."""
-
-
-def fused_store(layer: PoolLayer, slots: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> None:
-    """`pool.Store` in one kernel, where torch takes two operations a layer, and a dozen where numbers are quantised."""
-    key, value = (x if x.stride(-1) == 1 else x.contiguous() for x in (key, value))
-    kv_heads, tokens, dim = key.shape
-    value_dim = value.shape[-1]
-    _store[(tokens,)](
-        key,
-        value,
-        layer.keys,
-        layer.values,
-        layer.key_scales,
-        layer.value_scales,
-        slots,
-        *key.stride()[:2],
-        *value.stride()[:2],
-        KV_HEADS=kv_heads,
-        DIM=dim,
-        VALUE_DIM=value_dim,
-        KV_HEADS_PADDED=triton.next_power_of_2(kv_heads),
-        DIM_PADDED=triton.next_power_of_2(dim),
-        VALUE_DIM_PADDED=triton.next_power_of_2(value_dim),
-        LARGEST=0.0 if layer.key_scales is None else largest_of(layer.keys.dtype),
-        SMALLEST_SCALE=SMALLEST_SCALE,
-        WHOLE=not layer.keys.dtype.is_floating_point,
-    )
-
-
-@triton.jit
-def _store(
-    key,
-    value,
-    keys,
-    values,
-    key_scales,
-    value_scales,
-    slots,
-    k_head,
-    k_token,
-    v_head,
-    v_token,
-    KV_HEADS: tl.constexpr,
-    DIM: tl.constexpr,
-    VALUE_DIM: tl.constexpr,
-    KV_HEADS_PADDED: tl.constexpr,
-    DIM_PADDED: tl.constexpr,
-    VALUE_DIM_PADDED: tl.constexpr,
-    LARGEST: tl.constexpr,
-    SMALLEST_SCALE: tl.constexpr,
-    WHOLE: tl.constexpr,
-):
-    """One token's keys and values."""
-    token = tl.program_id(0)
-    slot = tl.load(slots + token)
-    head = tl.arange(0, KV_HEADS_PADDED)
-    _keep(
-        key + token * k_token, k_head, keys + slot * (KV_HEADS * DIM), key_scales, slot, head,
-        KV_HEADS, DIM, DIM_PADDED, LARGEST, SMALLEST_SCALE, WHOLE,
-    )  # fmt: skip
-    _keep(
-        value + token * v_token, v_head, values + slot * (KV_HEADS * VALUE_DIM), value_scales, slot, head,
-        KV_HEADS, VALUE_DIM, VALUE_DIM_PADDED, LARGEST, SMALLEST_SCALE, WHOLE,
-    )  # fmt: skip
-
-
-@triton.jit
-def _keep(
-    source,
-    head_stride,
-    kept,
-    scales,
-    slot,
-    head,
-    KV_HEADS: tl.constexpr,
-    DIM: tl.constexpr,
-    DIM_PADDED: tl.constexpr,
-    LARGEST: tl.constexpr,
-    SMALLEST_SCALE: tl.constexpr,
-    WHOLE: tl.constexpr,
-):
-    """One token's numbers, [kv heads, dim]; in the same bits as `plain_store` keeps them."""
-    dim = tl.arange(0, DIM_PADDED)[None, :]
-    stands = (head < KV_HEADS)[:, None] & (dim < DIM)
-    numbers = tl.load(source + head[:, None] * head_stride + dim, mask=stands, other=0.0)
-    if LARGEST > 0:
-        numbers = numbers.to(tl.float32)
-        broken = tl.sum((numbers != numbers).to(tl.int32), 1) > 0  # a maximum passes NaN over
-        scale = tl.maximum(tl.div_rn(tl.max(tl.abs(numbers), 1), tl.full([1], LARGEST, tl.float32)), SMALLEST_SCALE)
-        scale = tl.where(broken, float("nan"), scale)
-        tl.store(scales + slot * KV_HEADS + head, scale, mask=head < KV_HEADS)
-        numbers = tl.div_rn(numbers, tl.broadcast_to(scale[:, None], numbers.shape))
-        if WHOLE:
-            numbers = (numbers + 12582912.0) - 12582912.0  # 1.5 * 2**23: rounds to the nearest, halves to even
-    tl.store(kept + head[:, None] * DIM + dim, numbers.to(kept.dtype.element_ty), mask=stands)
-
-
-@dataclass(frozen=True, slots=True)
-class PooledTiles:
-    """`PoolAttend` over one pack."""
-
-    pack: PoolPack
-    device: torch.device
-    tiles: Tiles
-    tables: dict[str, torch.Tensor] = field(default_factory=dict)
-    """Those of `pack` that were wanted, int32 on the device, by name."""
-
-    def __call__(
-        self,
-        query: torch.Tensor,
-        layer: PoolLayer,
-        fresh: KeysAndValues,
-        rule: ScoreRule,
-    ) -> torch.Tensor:
-        heads, tokens, _ = query.shape
-        # Of a pool that rounds, the pack's own keys are read back: a prompt sees what the steps after it will see.
-        own = fresh if layer.key_scales is None else self._copied(layer, "own", query.dtype)
-        query, key, value = (x if x.stride(-1) == 1 else x.contiguous() for x in (query, *own))
-        if layer.key_scales is None and layer.most_numbers <= MOST_ELEMENTS:
-            kept, path, carried = (layer.keys.transpose(0, 1), layer.values.transpose(0, 1)), "near", FAR
-        else:
-            path, carried = "indices", len(self.pack.before)
-            kept = self._copied(layer, "before", query.dtype) if carried else (key, value)
-        if (most := max(x.numel() for x in (query, key, value, *kept))) > MOST_ELEMENTS:
-            raise NoTreeAttention(
-                f"{most:,} numbers in a pack's queries, or in what they see; use a smaller --token-budget"
-            )
-        out = query.new_empty(tokens, heads, value.shape[-1])
-        out[self.pack.used :].zero_()  # the padding: what comes of it is written to the pool's scratch
-        tiles = self.tiles.for_group(heads // len(key))
-        launch(query, key, value, *kept, out, tiles, self._table(path), carried, rule)
-        return out
-
-    def _copied(self, layer: PoolLayer, name: str, dtype: torch.dtype) -> KeysAndValues:
-        """Keys and values at the slots of a table, their scales applied: numbers in `dtype`, each rounded once."""
-        keys, values = gathered(layer, self._table(name), dtype)
-        return keys.transpose(0, 1), values.transpose(0, 1)
-
-    def _table(self, name: str) -> torch.Tensor:
-        if name not in self.tables:
-            self.tables[name] = on_device(getattr(self.pack, name), self.device)
-        return self.tables[name]
-
-
-def fused_prefill(pack: PoolPack, device: torch.device) -> PoolAttend:
-    """The tables of a pack on a device. Tokens of the padding behind a pack attend to nothing and come out as 0."""
-    return PooledTiles(pack=pack, device=device, tiles=Tiles(pack, device))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -281,24 +110,9 @@ def decode_workspace(
     )
 
 
-def workspace_bytes(
-    *, cells: int, heads: int, value_dim: int, shapes: Sequence[LayerShape], tokens: int, quantised: bool
-) -> int:
-    """That such a workspace takes, and of a quantised pool the copy of what a pack attends to. (Of a pool of more than
-    `MOST_ELEMENTS`, too, something is copied: little beside what such a pool takes, and not counted.)
-
-    Args:
-        shapes: of the layers, one of which is copied at a time.
-        tokens: most that a pack has and is handed from before it.
-    """
-    copied = max(_copied_bytes_per_token(shape) for shape in shapes) if quantised else 0
-    return 4 * cells * heads * (value_dim + 2) + tokens * copied
-
-
-def _copied_bytes_per_token(shape: LayerShape) -> int:
-    """Of a layer's keys and values; and while one of both is made, 8-bit numbers, and fp32 without and with scales."""
-    made = shape.dtype.itemsize * (shape.dim + shape.value_dim) + (1 + 4 + 4) * max(shape.dim, shape.value_dim)
-    return shape.heads * made
+def decode_workspace_bytes(*, cells: int, heads: int, value_dim: int) -> int:
+    """That `decode_workspace` takes."""
+    return 4 * cells * heads * (value_dim + 2)
 
 
 @dataclass(frozen=True, slots=True)
