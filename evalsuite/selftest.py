@@ -7,8 +7,10 @@ other orders, and some alone: choices by `packed`, prompts by `continuous`.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import random
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,6 +18,7 @@ from typing import Any, Protocol
 from evalsuite.types import ChoiceScores, EncodedChoices, EncodedPrompt, Generation
 
 SCORING, GENERATION = "packed", "continuous"
+FINGERPRINT_DIGITS = 12
 Numbers = tuple[float, ...]
 """All that was found out about a request: log-probabilities, after the tokens where they were generated."""
 
@@ -103,10 +106,13 @@ def companies(ids: Sequence[str], *, seed: int, alone: int) -> list[Company]:
     return [company for company in made if company.ids]
 
 
-def compare(engine: Engine, requests: Requests, asked: Sequence[Company]) -> Iterator[Comparison]:
-    """Answer all requests, then each company, and compare bit for bit."""
+def compare(
+    engine: Engine, requests: Requests, asked: Sequence[Company], together: Mapping[str, Numbers] | None = None
+) -> Iterator[Comparison]:
+    """Answer all requests, unless what they have `together` is known, then each company, and compare bit for bit."""
     by_id: dict[str, Any] = {request.id: request for request in requests}
-    together = numbers_by_id(engine, requests)
+    if together is None:
+        together = numbers_by_id(engine, requests)
     for company in asked:
         yield against(together, engine, [by_id[id_] for id_ in company.ids], name=company.name)
 
@@ -131,6 +137,14 @@ def numbers_by_id(engine: Engine, requests: Requests) -> dict[str, Numbers]:
     if prompts:
         found |= {o.id: (*map(float, o.token_ids), *o.logprobs) for o in engine.generate(prompts, GENERATION)}
     return found
+
+
+def fingerprint(numbers: Mapping[str, Numbers]) -> str:
+    """Twelve hex digits that any bit of any request's numbers changes, in whatever order they were found."""
+    digest = hashlib.sha256()
+    for id_, found in sorted(numbers.items()):
+        digest.update(f"{id_} {len(found)} ".encode() + struct.pack(f"<{len(found)}d", *found))
+    return digest.hexdigest()[:FINGERPRINT_DIGITS]
 
 
 def _distance(left: Numbers, right: Numbers) -> float:

@@ -2,7 +2,11 @@
 
 Questions are scored by packed; with --generate, prompts are continued by continuous.
 
-Exit code 0: not one request had other bits. 1: some had. 2: this machine cannot promise it (CUDA can).
+What it prints last are twelve digits over all numbers. Another process is to print the same, and so is another machine
+with a GPU of this model and these versions; `--expect` holds it to that.
+
+Exit code 0: not one request had other bits. 1: some had, or the digits are others than expected. 2: this machine cannot
+promise it (CUDA can).
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from evalsuite.selftest import (
     compare,
     draw_prompts,
     draw_requests,
+    fingerprint,
     numbers_by_id,
     summary_rows,
 )
@@ -37,6 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--alone", type=int, default=50, help="how many requests are also answered by themselves")
     parser.add_argument("--generate", type=int, metavar="TOKENS", help="generate up to so many tokens instead")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--expect", metavar="DIGITS", help="fail unless all numbers have the digits that another printed"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -59,8 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     asked = companies([request.id for request in requests], seed=arguments.seed, alone=arguments.alone)
     with TransformersEngine(loaded, options) as engine:
-        found = list(compare(engine, requests, asked))
         together = numbers_by_id(engine, requests)
+        found = list(compare(engine, requests, asked, together))
     smaller = ExecutionOptions(token_budget=max(arguments.token_budget // 2, 1), deterministic=True)
     with TransformersEngine(loaded, smaller) as engine:
         other_budget = against(together, engine, requests, name=f"packs of {smaller.token_budget:,} tokens")
@@ -69,4 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
     compared = sum(len(comparison.company.ids) for comparison in found)
     print("(Another token budget is another shape of pack: its numbers may differ, and nothing is promised of them.)")
     print(f"{compared:,} results compared with those of all {len(requests):,} requests together: {differing:,} differ")
-    return 1 if differing else 0
+    digits = fingerprint(together)
+    print(f"digits over all numbers: {digits}")
+    if unexpected := arguments.expect not in (None, digits):
+        print(f"expected {arguments.expect}: other arguments, versions or GPU, or bits that differ between processes")
+    return 1 if differing or unexpected else 0

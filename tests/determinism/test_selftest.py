@@ -10,7 +10,8 @@ import pytest
 from evalsuite.cli import main
 from evalsuite.config import ExecutionOptions
 from evalsuite.engines.transformers import TransformersEngine
-from evalsuite.selftest import companies, compare, draw_prompts, draw_requests, summary_rows
+from evalsuite.loading import LoadedModel
+from evalsuite.selftest import companies, compare, draw_prompts, draw_requests, fingerprint, summary_rows
 from evalsuite.types import ChoiceScores, EncodedChoices, EncodedPrompt, Generation
 from tests.tiny import WINDOW, tiny_loaded, tiny_tokenizer
 
@@ -83,3 +84,44 @@ def test_other_tokens_are_found_and_no_distance_can_be_told() -> None:
 def test_on_a_machine_that_cannot_promise_it_the_command_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["selftest", "--model", "nano", "--device", "cpu", "--requests", "3"]) == 2
     assert "kernels of cpu round by the shape of their input" in capsys.readouterr().err
+
+
+def test_any_bit_of_any_request_changes_the_fingerprint() -> None:
+    numbers = {"a": (-1.0, -2.0), "b": (-3.0,)}
+    others = [
+        {"a": (-1.0, -2.0000000000000004), "b": (-3.0,)},
+        {"a": (-1.0,), "b": (-2.0, -3.0)},
+        {"a": (-1.0, -2.0), "c": (-3.0,)},
+        {"a": (-1.0, -2.0)},
+    ]
+    assert fingerprint(dict(reversed(numbers.items()))) == fingerprint(numbers)
+    assert len({fingerprint(each) for each in (numbers, *others)}) == 1 + len(others)
+    assert len(fingerprint(numbers)) == 12
+
+
+class OnAnyDevice(Alone):
+    """An engine whose answers are the same bits in any company, as on CUDA."""
+
+    def __init__(self, loaded: LoadedModel, _: ExecutionOptions) -> None:
+        super().__init__(TransformersEngine(loaded, ExecutionOptions()))
+
+    def __enter__(self) -> OnAnyDevice:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._engine.close()
+
+
+@pytest.mark.parametrize("generate", [(), ("--generate", "3")], ids=["questions", "prompts"])
+def test_the_command_holds_digits_to_those_of_another_process(
+    generate: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("evalsuite.engines.transformers.TransformersEngine", OnAnyDevice)
+    monkeypatch.setattr("evalsuite.commands.selftest.MOST_TOKENS", 60)
+    asked = ["selftest", "--model=nano", "--dtype=float32", "--device=cpu", "--requests=4", "--alone=1", *generate]
+    assert main(asked) == 0
+    digits = capsys.readouterr().out.splitlines()[-1].removeprefix("digits over all numbers: ")
+    assert main([*asked, "--expect", digits]) == 0
+    assert "expected" not in capsys.readouterr().out
+    assert main([*asked, "--expect", digits, "--seed=1"]) == 1
+    assert f"expected {digits}: other arguments" in capsys.readouterr().out
