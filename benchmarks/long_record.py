@@ -17,6 +17,7 @@ KEPT = (
     "counts",
     "tokens",
     "new_tokens",
+    "one_off_seconds",
     "peak_bytes",
     "allowed_bytes",
     "fallbacks",

@@ -33,16 +33,23 @@ def setting_of(run: Mapping[str, Any]) -> dict[str, Any]:
 def one_setting(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """`setting_of` all of them; ValueError where they differ.
 
-    Of runs on a GPU, whose hosts may have more threads or fewer, all numbers of threads are named.
+    Runs on a GPU may be of hosts with more threads or fewer, on which no figure of theirs rests: all are named then.
     """
     settings = [setting_of(run) for run in runs]
-    threads = dict.fromkeys(setting["versions"].get("threads") for setting in settings)
-    if len(threads) > 1 and settings[0]["versions"]["device"] != "cpu":
-        for setting in settings:
-            setting["versions"] = {**setting["versions"], "threads": ", ".join(map(str, threads))}
-    if any(setting != settings[0] for setting in settings):
+    first, *others = (_without_threads(setting) for setting in settings)
+    if any(other != first for other in others):
         raise ValueError(f"expected runs of one model by one set of versions, got {settings}")
-    return settings[0]
+    threads = dict.fromkeys(t for setting in settings if (t := setting["versions"].get("threads")) is not None)
+    if not threads or "threads" in first["versions"]:
+        return first
+    return {**first, "versions": {**first["versions"], "threads": ", ".join(threads)}}
+
+
+def _without_threads(setting: Mapping[str, Any]) -> dict[str, Any]:
+    """But on the CPU, where figures rest on them."""
+    versions = setting["versions"]
+    keeps = versions["device"] == "cpu"
+    return {**setting, "versions": {key: value for key, value in versions.items() if keeps or key != "threads"}}
 
 
 def measured_cases(

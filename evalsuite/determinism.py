@@ -3,7 +3,7 @@
 `unbatched` and `per_question` run a request by itself, so they do on any machine. `packed` does on CUDA: packs have one
 shape, so matrix products run one kernel, in which a row's result does not depend on its place; attention visits a
 branch's keys in blocks of its own positions (`attention/fused.py`); as many positions are projected in every pack; and
-which variant of a compiled kernel runs is not up to its time (`loading/compiler.py`).
+which variant of a compiled kernel runs does not depend on timing (`loading/compiler.py`).
 `continuous` does likewise: its steps have one number of places, and attention merges spans at fixed positions of a row
 (`attention/pooled_fused/steps.py`).
 Rotary embeddings that depend on the longest sequence of a forward are refused beyond the length up to which they do not

@@ -64,6 +64,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
         # Before the table: what is registered first speaks last.
         config.pluginmanager.register(Gate(config, options, record=RECORD), "evalsuite-gate")
+    if config.getoption("benchmark_compare", None) and not options.gate.compare:
+        from evalsuite.gate.hooks import OtherWork
+
+        config.pluginmanager.register(OtherWork(config), "evalsuite-other-work")
     config.pluginmanager.register(ClosingTable(), "evalsuite-table")
 
 
@@ -137,8 +141,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def _open_results(config: pytest.Config) -> ResultsRun:
     """A new run's folder, or that of the run to go on with. Raises `ConfigError` or `ResultsError`."""
     options, called = config.stash[OPTIONS], config.invocation_params
-    arguments = config.workerinput["mainargv"][1:] if hasattr(config, "workerinput") else called.args
-    about = provenance(options, arguments=list(map(str, arguments)), directory=called.dir, root=config.rootpath)
+    inputs = getattr(config, "workerinput", None)  # of an xdist worker
+    about = provenance(
+        options,
+        arguments=list(map(str, inputs["mainargv"][1:] if inputs else called.args)),
+        directory=called.dir,
+        root=config.rootpath,
+        session=inputs["testrunuid"] if inputs else None,
+    )
     resume = None
     if options.resume is not None:
         resume, said = choose(options.results, options.resume, about)

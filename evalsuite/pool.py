@@ -5,13 +5,15 @@ from __future__ import annotations
 import gc
 import textwrap
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from evalsuite.config import InferenceConfig
 from evalsuite.errors import EvalsuiteError, ModelFilesError
 from evalsuite.loading import LoadedModel, estimate_bytes, load, memory
 from evalsuite.loading.report import logger
+from evalsuite.loading.sources import refuse_absent
 
 SHARE_OF_FREE = 0.5
 """A model joins others only if its weights take at most this share of the free memory: batches need the rest."""
@@ -44,8 +46,10 @@ class ModelPool:
         loader: Callable[[InferenceConfig], LoadedModel] = load,
         estimate: Callable[[InferenceConfig], tuple[str, int]] = estimate_bytes,
         free_bytes: Callable[[str], int | None] = memory.free_bytes,
+        look: Callable[[InferenceConfig], None] = refuse_absent,
     ) -> None:
         self._loader = loader
+        self._look = look
         self._estimate = estimate
         self._free_bytes = free_bytes
         self._models: dict[InferenceConfig, LoadedModel] = {}
@@ -63,19 +67,30 @@ class ModelPool:
         are at fault: the error is then of the same kind, and one line.
         """
         if config not in self._models:
-            files = (config.model, config.checkpoint)
-            if (known := self._failed.get(config) or self._failed.get(files)) is not None:
-                raise known.again(config)
-            try:
+            with self._telling_once(config):
                 self._models[config] = self._load(config)
-            except EvalsuiteError as error:
-                failure = _Failure(kind=type(error), text=str(error))
-                told = failure in self._failed.values()
-                self._failed[files if isinstance(error, ModelFilesError) else config] = failure
-                if told:
-                    raise failure.again(config) from error
-                raise
         return self._models[config]
+
+    def look_for(self, config: InferenceConfig) -> None:
+        """Raise what `get` would, as far as a look at the model's configuration tells; nothing is loaded."""
+        if config not in self._models:
+            with self._telling_once(config):
+                self._look(config)
+
+    @contextmanager
+    def _telling_once(self, config: InferenceConfig) -> Iterator[None]:
+        files = (config.model, config.checkpoint)
+        if (known := self._failed.get(config) or self._failed.get(files)) is not None:
+            raise known.again(config)
+        try:
+            yield
+        except EvalsuiteError as error:
+            failure = _Failure(kind=type(error), text=str(error))
+            told = failure in self._failed.values()
+            self._failed[files if isinstance(error, ModelFilesError) else config] = failure
+            if told:
+                raise failure.again(config) from error
+            raise
 
     def bytes_beside(self, config: InferenceConfig) -> int:
         """Bytes of the weights of the other models on the device of `config`'s."""

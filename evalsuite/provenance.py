@@ -44,13 +44,16 @@ LARGE_BYTES = 1 << 20
 _USER_IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
 
-def provenance(options: SuiteOptions, *, arguments: Sequence[str], directory: Path, root: Path) -> dict[str, Any]:
+def provenance(
+    options: SuiteOptions, *, arguments: Sequence[str], directory: Path, root: Path, session: str | None = None
+) -> dict[str, Any]:
     """The `provenance` of a summary.
 
     Args:
         arguments: pytest's, as given.
         directory: where it was called.
         root: of the project that holds the benchmarks: whose git state is meant.
+        session: what all workers of one call under `-n` have in common; None without workers.
     """
     given = options.judge.api_key if options.judge else None
     return {
@@ -62,6 +65,7 @@ def provenance(options: SuiteOptions, *, arguments: Sequence[str], directory: Pa
         },
         "host": socket.gethostname(),
         "pid": os.getpid(),
+        "session": session,
         "options": asked(options),
         "evalsuite": __version__,
         "code": code_fingerprint(),

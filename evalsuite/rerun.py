@@ -15,7 +15,7 @@ from typing import Any
 from evalsuite.errors import DataError
 from evalsuite.judge.secret import HIDDEN
 from evalsuite.resume.key import differences
-from evalsuite.runs import SUMMARY, CaseRun, Run
+from evalsuite.runs import SUMMARY, CaseRun, Run, read_run, why_no_answers
 
 SHOWN = 10
 SHOWN_CHARACTERS = 40
@@ -41,12 +41,18 @@ class CaseAgain:
     """What changed of that which answers depend on: data, prompts, model, configuration."""
 
 
-def again(run: Run, results: Path) -> Path:
-    """Run the command of `run` once more; the new run's folder, in `results`.
+def again(run: Run, results: Path) -> Run:
+    """Run the command of `run` once more; the new run, its folder in `results`.
 
     Raises:
-        DataError: the run does not say its command, or pytest did not come to its end.
+        DataError: the run has no answers or does not say its command, pytest did not come to its end, or the new run
+            has no answers.
     """
+    if not has_answers(run):
+        raise DataError(
+            f"{run.path}: expected a run with answers, to compare new ones with; {why_no_answers(run)}. Nothing was "
+            "run; where its cases failed, what pytest printed says why"
+        )
     known = provenance_of(run)
     directory = Path(known["directory"])
     if not directory.is_dir():
@@ -59,7 +65,18 @@ def again(run: Run, results: Path) -> Path:
     found = sorted(results.glob(f"*-{process.pid}/{SUMMARY}"))
     if code not in PYTEST_ENDED or not found:
         raise DataError(f"{run.path}: expected its command to run to the end, and pytest ended with code {code}")
-    return found[-1].parent
+    now = read_run(found[-1])
+    if not has_answers(now):
+        raise DataError(
+            f"{now.path}: expected answers, to compare with those of {run.path}; {why_no_answers(now)}. What pytest "
+            f"printed above says why (it ended with code {code})"
+        )
+    return now
+
+
+def has_answers(run: Run) -> bool:
+    """Whether any case has a line. Raises `DataError` for answers that cannot be read."""
+    return any(True for case in run.cases.values() for _ in case.lines())
 
 
 def command_again(command: Sequence[str]) -> list[str]:
@@ -112,6 +129,8 @@ def report_lines(cases: Sequence[CaseAgain]) -> list[str]:
     if len(changed) > SHOWN:
         lines.append(f"... and {len(changed) - SHOWN:,} more")
     questions = sum(case.questions for case in cases)
+    if not questions and not changed:
+        return [*lines, "nothing compared: there is no answer in either run"]
     same = "the same answers" if not changed else f"{len(changed):,} answers differ"
     return [*lines, f"{same} ({questions:,} questions in {len(cases)} cases)"]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evalsuite.errors import DataError
+from evalsuite.results import DEFAULT_FOLDER
 from evalsuite.results import SUMMARY as SUMMARY
 from evalsuite.resume.folder import FOLDER as JOURNAL
 
@@ -70,6 +71,9 @@ class Run:
     name: str
     cases: Mapping[str, CaseRun]
     """By name, in the order they ended."""
+    session: str | None = None
+    """The same for all workers of one call under `-n`, each of which has a folder; None without workers, and in runs of
+    before it was kept."""
 
 
 def read_run(path: Path) -> Run:
@@ -82,9 +86,7 @@ def read_run(path: Path) -> Run:
     try:
         document = json.loads(summary.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DataError(
-            f"{path}: expected a run's folder, one with {SUMMARY} in it; {error.strerror or error}"
-        ) from error
+        raise DataError(_no_run(path, error)) from error
     except ValueError as error:
         raise DataError(
             f"{summary}: expected JSON as a run writes it; the file is there, but damaged: {error}. {_remedy(summary)}"
@@ -95,12 +97,14 @@ def read_run(path: Path) -> Run:
             f"{summary}: expected an object with 'cases', one record a case; got something else. {_remedy(summary)}"
         )
     folder = summary.parent
+    known = document.get("provenance")
     return Run(
         path=folder,
         name=str(document.get("run", folder.name)),
         cases={
             name: CaseRun(name=name, record=record, answers=_answers(folder, record)) for name, record in cases.items()
         },
+        session=known.get("session") if isinstance(known, dict) else None,
     )
 
 
@@ -116,24 +120,37 @@ def latest_run(folder: Path) -> Path:
     return runs[-1]
 
 
-def latest_answered_run(folder: Path) -> tuple[Path, list[str]]:
-    """The newest run in a results folder that has answers to questions; and why each newer one was passed over.
+def latest_answered_runs(folder: Path) -> tuple[list[Path], list[str]]:
+    """The newest run in a results folder that has answers to questions, and why others were passed over.
+
+    Several folders, the newest first, where workers shared the run. Passed over are newer runs without answers, workers
+    of the same run without answers, and damaged runs that may be either.
 
     Raises:
         DataError: there is none.
     """
-    passed_over = []
+    found: list[Path] = []
+    passed_over: list[str] = []
+    session = None
     for path in sorted((summary.parent for summary in folder.glob(f"*/{SUMMARY}")), reverse=True):
+        if found and session is None:
+            break
         try:
             run = read_run(path)
         except DataError as error:
             passed_over.append(str(error))
             continue
+        if found and run.session != session:
+            continue
         if any(case.answers for case in run.cases.values()):
-            return path, passed_over
-        passed_over.append(f"{path}: {why_no_answers(run)}")
-    found = "\n".join(["found none", *passed_over])
-    raise DataError(f"{folder}: expected at least one run's folder with answers in it, {found}")
+            found.append(path)
+            session = run.session
+        else:
+            passed_over.append(f"{path}: {why_no_answers(run)}")
+    if not found:
+        reasons = "\n".join(["found none", *passed_over])
+        raise DataError(f"{folder}: expected at least one run's folder with answers in it, {reasons}")
+    return found, passed_over
 
 
 def why_no_answers(run: Run) -> str:
@@ -151,6 +168,22 @@ def _object(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"got {type(value).__name__}")
     return value
+
+
+def _no_run(path: Path, error: OSError) -> str:
+    """What to do about a path at which no run can be read."""
+    where = f"{DEFAULT_FOLDER}/ or in what --results named"
+    if isinstance(error, FileNotFoundError) and path.is_dir():
+        reason = f"there is no {SUMMARY} in this one"
+        if any(path.glob(f"*/{SUMMARY}")):
+            where = "it"
+    elif isinstance(error, FileNotFoundError):
+        reason = "there is nothing of that name"
+    elif isinstance(error, NotADirectoryError):
+        reason = "this is a file"
+    else:
+        reason = f"it cannot be read ({error.strerror or error})"
+    return f"{path}: expected a run's folder, but {reason}; give one of the folders in {where}"
 
 
 def _remedy(summary: Path) -> str:

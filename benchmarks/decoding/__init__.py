@@ -7,7 +7,8 @@ CUDA graph with the one call in it, or of plain calls where a graph cannot be ca
 the host takes to launch kernels is no part of it, as it is none of a step that is replayed. At these sizes a layer's
 keys are larger than the device's cache, as the record says; before each call other memory is read through the cache
 besides, so that none of them is left of the call before. Bytes are of keys and values. *needed*: each row's own,
-however many rows have the same; *read once*: what our plan reads of memory, rows that share a span together.
+however many rows have the same; *planned*: what our plan loads, a span once for all rows that share the work on it.
+Some plans load a span several times; such repeats may come from the cache, so memory may be read less.
 
 A new candidate is a function in the file of its library, or in a new one, and a line in `candidates.py`:
 

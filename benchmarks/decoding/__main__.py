@@ -1,7 +1,7 @@
 """Time the attention of one layer in one step of decoding by each library that has one, beside this project's kernel.
 
 python -m benchmarks.decoding --model shape:qwen3-4b --workload viquad:1024:64 vietnews:512:64 --out RECORD.json
-    --candidates ours "flash-attn 2, block table"        some of them alone
+    --candidates ours "flash-attn 2, block table"        some of them alone; --help lists all
 
 A workload is NAME:ROWS:WRITTEN, with prompts of `benchmarks.peers.prompts` after so many new tokens each, or
 even:ROWS:KEYS or even:ROWS:KEYS:SHARING:SHARED, rows of one length of which so many neighbours have their first keys in
@@ -27,40 +27,81 @@ from benchmarks.decoding.workloads import EVEN, Workload, case_of, sizes
 from benchmarks.peers.prompts import WORKLOADS
 from evalsuite.capability import device_reason, environment
 from evalsuite.config import DTYPES
-from evalsuite.shapes import get_shape
+from evalsuite.errors import ConfigError
+from evalsuite.shapes import SHAPES, Shape, get_shape
+
+PROGRAM = "python -m benchmarks.decoding"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     given = _parser().parse_args(arguments)
-    reason = device_reason(given.device) or (None if given.device.startswith("cuda") else f"{given.device} is none")
-    if reason is not None:
-        raise SystemExit(f"python -m benchmarks.decoding: error: needs a CUDA device, and {reason}")
+    try:
+        shape = _checked(given)
+    except ConfigError as problem:
+        raise SystemExit(f"{PROGRAM}: error: {problem}") from None
     if (index := torch.device(given.device).index) is not None:
         torch.cuda.set_device(index)
     record: dict[str, Any] = {}
-    for record in _measured(given):
+    for record in _measured(given, shape):
         Path(given.out).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         print("\n".join(lines(record | {"results": record["results"][-1:]})), flush=True)
     print("\n".join(lines(record)))
     if wrong := [entry["candidate"] for entry in record["results"] if "wrong" in entry]:
-        raise SystemExit(f"python -m benchmarks.decoding: error: not attention: {'; '.join(dict.fromkeys(wrong))}")
+        raise SystemExit(f"{PROGRAM}: error: not attention: {'; '.join(dict.fromkeys(wrong))}")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.decoding", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", default="shape:qwen3-4b", help="whose shape the layer has: shape:NAME")
-    parser.add_argument("--dtype", default="bfloat16", choices=DTYPES)
-    parser.add_argument("--device", default="cuda", help="a CUDA device")
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description=(__doc__ or "").splitlines()[0],
+        epilog="\n  ".join(["candidates, in the order in which they are measured:", *CANDIDATES]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--model",
+        default="shape:qwen3-4b",
+        metavar="shape:NAME",
+        help=f"whose shape the layer has, of {', '.join(SHAPES)} (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--dtype", default="bfloat16", choices=DTYPES, help="of queries, keys and values (default: %(default)s)"
+    )
+    parser.add_argument("--device", default="cuda", help="a CUDA device (default: %(default)s)")
+    workloads = ["viquad:1024:64", "vietnews:512:64"]
     parser.add_argument(
         "--workload",
         type=_workload,
         nargs="+",
-        default=[_workload("viquad:1024:64"), _workload("vietnews:512:64")],
+        default=list(map(_workload, workloads)),
         metavar="NAME:ROWS:WRITTEN",
+        help=f"rows of {', '.join(WORKLOADS)} prompts, each after so many new tokens; or {EVEN}:ROWS:KEYS, or "
+        f"{EVEN}:ROWS:KEYS:SHARING:SHARED, where so many neighbours have their first keys in common "
+        f"(default: {' '.join(workloads)})",
     )
-    parser.add_argument("--candidates", nargs="+", default=list(CANDIDATES), choices=CANDIDATES, metavar="NAME")
-    parser.add_argument("--out", required=True, metavar="RECORD.json")
+    parser.add_argument(
+        "--candidates",
+        nargs="+",
+        default=list(CANDIDATES),
+        choices=CANDIDATES,
+        metavar="NAME",
+        help=f"some of those listed below, in any order (default: all); the column x ours needs {OURS} among them",
+    )
+    parser.add_argument("--out", required=True, metavar="RECORD.json", help="written anew after each result")
     return parser
+
+
+def _checked(given: argparse.Namespace) -> Shape:
+    """The layer's shape; ConfigError for whatever is wrong before anything is measured, the user's mistakes first."""
+    shape = get_shape(given.model)
+    out = Path(given.out)
+    if not out.parent.is_dir():
+        raise ConfigError(f"--out: there is no folder {out.parent}: make it, or name a file in another")
+    if out.is_dir():
+        raise ConfigError(f"--out: expected a file to write, got the folder {out}: name a file in it")
+    reason = device_reason(given.device) or (None if given.device.startswith("cuda") else f"{given.device} is none")
+    if reason is not None:
+        raise ConfigError(f"needs a CUDA device, and {reason}")
+    return shape
 
 
 def _workload(text: str) -> Workload:
@@ -79,9 +120,8 @@ def _workload(text: str) -> Workload:
     )
 
 
-def _measured(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def _measured(given: argparse.Namespace, shape: Shape) -> Iterator[dict[str, Any]]:
     """The record so far, after each result: what was measured outlives what goes wrong later."""
-    shape = get_shape(given.model)
     arguments = {name: value for name, value in vars(given).items() if name != "out"}
     record: dict[str, Any] = {
         "arguments": arguments | {"workload": list(map(str, given.workload))},
@@ -98,7 +138,7 @@ def _measured(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
         cases[str(workload)] = case, reference(case)
         record["workloads"][str(workload)] = sizes(case)
     ours: dict[str, float] = {}
-    for name in given.candidates:
+    for name in (name for name in CANDIDATES if name in given.candidates):  # ours, if asked for, before all others
         for text, (case, want) in cases.items():
             entry = measure(CANDIDATES[name], case, want, tolerance=record["tolerance"])
             if name == OURS and "seconds" in entry:

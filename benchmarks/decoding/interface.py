@@ -21,8 +21,8 @@ class Prepared:
 
     call: Callable[[], torch.Tensor]
     """[rows, heads, dim]."""
-    keys_read: int | None = None
-    """Of a head and in all, where it is planned which."""
+    keys_planned: int | None = None
+    """Keys that a head loads over all rows; None where the library does not say."""
 
 
 Candidate = Callable[[Case], Prepared]

@@ -35,8 +35,8 @@ def ours(case: Case, *, fixed: bool) -> Prepared:
     keys, values = case.at(case.slots[np.arange(rows), case.lengths - 1])
     fresh = keys.transpose(0, 1), values.transpose(0, 1)
     query, rule = case.query.transpose(0, 1), ScoreRule(case.scale)
-    read = int((plan.items[:, 3] - plan.items[:, 2]).sum())
-    return Prepared(lambda: attend(query, case.layer, fresh, rule), read)
+    planned = int((plan.items[:, 3] - plan.items[:, 2]).sum())
+    return Prepared(lambda: attend(query, case.layer, fresh, rule), planned)
 
 
 def step_tables(case: Case, plan: StepPlan) -> DecodeTables:

@@ -17,11 +17,11 @@ def lines(record: Mapping[str, Any]) -> list[str]:
 def decoding_rows(record: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """A header, and a row for each result that has figures, workload by workload in the record's order."""
     table: list[tuple[str, ...]] = [
-        ("workload", "attention", "rows", "keys", "us a layer", "GB/s needed", "GB/s read once", "x ours", "by")
+        ("workload", "attention", "rows", "keys", "us a layer", "GB/s needed", "GB/s planned", "x ours", "by")
     ]
     for entry in (entry for entry in _by_workload(record) if "seconds" in entry):
         of = record["workloads"][entry["workload"]]
-        once = entry["read_once_bytes_per_second"]
+        planned = entry["planned_bytes_per_second"]
         table.append(
             (
                 entry["workload"],
@@ -30,7 +30,7 @@ def decoding_rows(record: Mapping[str, Any]) -> list[tuple[str, ...]]:
                 f"{of['keys']:,}",
                 f"{1e6 * entry['seconds']:,.1f}",
                 f"{entry['needed_bytes_per_second'] / 1e9:,.0f}",
-                "-" if once is None else f"{once / 1e9:,.0f}",
+                "-" if planned is None else f"{planned / 1e9:,.0f}",
                 f"{entry['times_ours']:.2f}" if "times_ours" in entry else "-",
                 "graph" if entry["not_replayed"] is None else "launches",
             )

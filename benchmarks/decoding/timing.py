@@ -60,7 +60,7 @@ def timed(call: Callable[[], torch.Tensor], device: torch.device) -> Timing:
 
     def seconds(calls: int) -> list[float]:
         nonlocal out
-        events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(calls)]  # type: ignore[no-untyped-call]
+        events = [(_event(), _event()) for _ in range(calls)]
         for begin, end in events:
             other.sum()
             begin.record()
@@ -84,6 +84,10 @@ def timed(call: Callable[[], torch.Tensor], device: torch.device) -> Timing:
     )
 
 
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+
+
 def measure(
     make: Candidate,
     case: Case,
@@ -105,13 +109,13 @@ def measure(
     except Exception as problem:  # whatever it raises is a finding about it, and not about those who come after
         return {"failed": str(problem) if isinstance(problem, Unavailable) else _reason(problem)}
     needed = int(case.lengths.sum()) * case.bytes_per_key
-    read = None if prepared.keys_read is None else prepared.keys_read * case.bytes_per_key
+    planned = None if prepared.keys_planned is None else prepared.keys_planned * case.bytes_per_key
     figures = {name: getattr(timing, name) for name in ("seconds", "fastest", "slowest", "calls", "not_replayed")}
     return figures | {
         "largest_error": error,
         "needed_bytes_per_second": needed / timing.seconds,
-        "bytes_read_once": read,
-        "read_once_bytes_per_second": None if read is None else read / timing.seconds,
+        "bytes_planned": planned,
+        "planned_bytes_per_second": None if planned is None else planned / timing.seconds,
     }
 
 

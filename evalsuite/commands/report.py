@@ -1,7 +1,8 @@
 """Make one HTML page of runs: scores, speed-ups, verdicts, where the work went, and every question.
 
-RUN is a run's folder, a results folder (every run in it), or JSON saved by pytest-benchmark. Of each case the newest
-record is shown, and all of them as its history. The file needs no network and holds the questions' text.
+RUN is a run's folder, a results folder (every run in it), or JSON saved by pytest-benchmark. Of each case the
+newest record of those with the most questions is shown, and all of them as its history. The file needs no network and
+holds the questions' text.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from pathlib import Path
 
 from evalsuite.errors import ConfigError
 from evalsuite.report.numbers import si
-from evalsuite.report.page import render
+from evalsuite.report.page import render, without_answers
 from evalsuite.report.saved import read_saved, shown
 from evalsuite.results import DEFAULT_FOLDER
-from evalsuite.runs import latest_answered_run
+from evalsuite.runs import latest_answered_runs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="RUN",
         type=Path,
-        help=f"what to show (default: the newest run with answers in {DEFAULT_FOLDER}/)",
+        help=f"what to show (default: the newest run with answers in {DEFAULT_FOLDER}/, of all its workers)",
     )
     parser.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="default: %(default)s")
     parser.add_argument("--without-prompts", action="store_true", help="leave the text of the prompts out")
@@ -33,11 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the page; 0, whatever the runs show, if at least one can be read."""
-    runs = arguments.runs or [_newest(Path(DEFAULT_FOLDER))]
+    runs = arguments.runs or _newest(Path(DEFAULT_FOLDER))
     gc.disable()  # a hundred thousand lines are read and none dropped: looking for cycles takes a quarter of the time
     try:
         saved = read_saved(runs)
-        page = render(shown(saved), with_prompts=not arguments.without_prompts)
+        chosen = shown(saved)
+        page = render(chosen, with_prompts=not arguments.without_prompts)
     finally:
         gc.enable()
     try:
@@ -49,14 +51,21 @@ def run(arguments: argparse.Namespace) -> int:
         ) from error
     for reason in saved.damaged:
         print(f"evalsuite report: left out: {reason}", file=sys.stderr)
+    if chosen.unanswered:
+        print(f"evalsuite report: {without_answers(chosen)}", file=sys.stderr)
     size = si(len(page.encode()), "B")
     print(f"{arguments.output}: {size}")
     return 0
 
 
-def _newest(folder: Path) -> Path:
-    """The newest run with answers. Says which newer ones it passed over."""
-    run, passed_over = latest_answered_run(folder)
+def _newest(folder: Path) -> list[Path]:
+    """The newest run with answers, of all its workers. Says which others it passed over, and which folders it is in."""
+    runs, passed_over = latest_answered_runs(folder)
     for reason in passed_over:
         print(f"evalsuite report: passed over: {reason}", file=sys.stderr)
-    return run
+    if len(runs) > 1:
+        print(
+            f"evalsuite report: one run of workers: {', '.join(map(str, runs))}",
+            file=sys.stderr,
+        )
+    return runs

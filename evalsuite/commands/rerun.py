@@ -1,6 +1,7 @@
 """Run a run again by its own command, into a new folder, and say whether its answers were the same.
 
-Exit code 0: every question of every case has the answer that it had. 1: some have not. 2: it could not be run again.
+Exit code 0: every question of every case has the answer that it had. 1: some have not. 2: it could not be run again,
+or has no answers, or the new run has none.
 A judge's key is taken from the environment: no run keeps it.
 """
 
@@ -24,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     from evalsuite.rerun import again, changes, compare_cases, report_lines
 
     then = read_run(arguments.run)
-    now = read_run(again(then, arguments.results or then.path.resolve().parent))
+    now = again(then, arguments.results or then.path.resolve().parent)
     for change in changes(then, now):
         print(f"changed since: {change}")
     cases = list(compare_cases(then, now))

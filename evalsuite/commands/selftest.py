@@ -14,7 +14,10 @@ from __future__ import annotations
 import argparse
 
 from evalsuite.config import DTYPES, ExecutionOptions, InferenceConfig
+from evalsuite.determinism import NotDeterministic, why_not
 from evalsuite.selftest import (
+    GENERATION,
+    SCORING,
     Requests,
     against,
     companies,
@@ -48,13 +51,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print a row for each kind of company; the exit code says whether any request had other bits."""
+    """Print a row for each kind of company; the exit code says whether any request had other bits.
+
+    Raises:
+        NotDeterministic: the device cannot promise it. Nothing is loaded.
+    """
     from evalsuite.engines.transformers import TransformersEngine
     from evalsuite.harness.table import aligned
     from evalsuite.loading import load
     from evalsuite.runner import context_window
 
-    loaded = load(InferenceConfig(model=arguments.model, dtype=arguments.dtype, device=arguments.device))
+    config = InferenceConfig(model=arguments.model, dtype=arguments.dtype, device=arguments.device)
+    _require_promise(config, GENERATION if arguments.generate else SCORING)
+    loaded = load(config)
     options = ExecutionOptions(token_budget=arguments.token_budget, deterministic=True)
     vocabulary = int(loaded.model.config.get_text_config().vocab_size * TOKENS_PER_VOCABULARY)
     room = arguments.generate or ROOM_FOR_CHOICES
@@ -82,3 +91,13 @@ def run(arguments: argparse.Namespace) -> int:
     if unexpected := arguments.expect not in (None, digits):
         print(f"expected {arguments.expect}: other arguments, versions or GPU, or bits that differ between processes")
     return 1 if differing or unexpected else 0
+
+
+def _require_promise(config: InferenceConfig, strategy: str) -> None:
+    """Raises `NotDeterministic` by the device that loading would choose: a model may take minutes to load."""
+    from evalsuite.loading.ladder import resolve_device
+    from evalsuite.loading.report import StepsDown
+
+    device = resolve_device(config, StepsDown(strict=config.strict_config))
+    if (reason := why_not(strategy, device)) is not None:
+        raise NotDeterministic(reason)

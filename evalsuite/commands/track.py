@@ -42,7 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0; 1 where a checkpoint failed; 130 after Ctrl-C or a termination, with all that was done on disk."""
+    """0; 1 where a checkpoint failed; 130 after Ctrl-C or a termination, with all that was done on disk.
+
+    Raises:
+        ConfigError: options that cannot be meant; no such folder, or one without a checkpoint that is not watched.
+    """
     if arguments.watch is not None and arguments.watch <= 0:
         raise ConfigError(f"--watch: expected seconds above 0, got {arguments.watch:g}")
     for option in arguments.passed_on:
@@ -54,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         model=arguments.model,
         paths=tuple(arguments.benchmarks),
         options=tuple(arguments.passed_on),
+        watched=arguments.watch is not None,
     )
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:

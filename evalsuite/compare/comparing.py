@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evalsuite.compare import settings
-from evalsuite.compare.pairing import CasePair, QuestionPairs, pair_cases, pair_questions
+from evalsuite.compare.pairing import IN_A, CasePair, QuestionPairs, pair_cases, pair_questions
 from evalsuite.compare.runs import JUDGE
 from evalsuite.compare.sides import Answered, Side
 from evalsuite.compare.speed import Speed, compare_speed
@@ -96,7 +96,7 @@ class Comparison:
         ]
         refused = [f"{case.name}: not compared: {case.refused}" for case in self.cases if case.refused]
         unscored = [f"{case.name}: no score to compare" for case in self.cases if not case.refused and not case.rows]
-        return [*lost, *refused, *unscored, *(text for text in self.alone if text.endswith("in A only"))]
+        return [*lost, *refused, *unscored, *(text for text in self.alone if text.endswith(IN_A))]
 
 
 def compare(a: Side, b: Side, *, only: Sequence[str] = (), other_prompts: bool = False) -> Comparison:
@@ -149,7 +149,7 @@ def _compare_case(pair: CasePair, other_prompts: bool, families: list[tuple[obje
         questions=len(matched.pairs),
         rows=tuple(rows),
         changes=tuple(_changes(matched.pairs, rows[0].metric if rows else None)),
-        speed=compare_speed(pair.a.record, pair.b.record),
+        speed=compare_speed(pair.a.record, pair.b.record, matched),
         notes=tuple(notes),
     )
 

@@ -11,6 +11,9 @@ from evalsuite.compare.opening import find_case
 from evalsuite.compare.sides import Answered, Side, SideCase
 from evalsuite.errors import DataError
 
+IN_A, IN_B = " is in A only", " is in B only"
+"""What is said behind the name of a case without a partner."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CasePair:
@@ -31,6 +34,11 @@ class QuestionPairs:
     pairs: tuple[tuple[Answered, Answered], ...]
     left_out: Mapping[str, int]
     """Reason to number of questions."""
+    a_questions: int
+    """All that A answered."""
+    b_questions: int
+    shown_alike: int
+    """Those that both were shown in the same words, whatever their published answers."""
 
 
 def pair_cases(a: Side, b: Side) -> tuple[list[CasePair], list[str]]:
@@ -58,7 +66,7 @@ def pair_cases(a: Side, b: Side) -> tuple[list[CasePair], list[str]]:
             pairs.append(CasePair(a=case, b=partners[0]))
             rest_a.remove(case)
             rest_b.remove(partners[0])
-    alone = [f"{case.name} is in {side} only" for side, rest in (("A", rest_a), ("B", rest_b)) for case in rest]
+    alone = [f"{case.name}{where}" for where, rest in ((IN_A, rest_a), (IN_B, rest_b)) for case in rest]
     return pairs, alone
 
 
@@ -126,11 +134,14 @@ def pair_questions(pair: CasePair, *, other_prompts: bool = False) -> QuestionPa
     keyed_a: Mapping[object, Answered] = _by_id(pair.a, a) if one_format else _by_prompt(a)
     keyed_b: Mapping[object, Answered] = _by_id(pair.b, b) if one_format else _by_prompt(b)
     left_out: Counter[str] = Counter()
+    shown_alike = 0
     pairs = []
     for key, one in keyed_a.items():
         if (other := keyed_b.get(key)) is None:
             left_out["in A only"] += 1
-        elif one.prompt_hash != other.prompt_hash and not other_prompts:
+            continue
+        shown_alike += one.prompt_hash == other.prompt_hash
+        if one.prompt_hash != other.prompt_hash and not other_prompts:
             left_out["shown in other words"] += 1
         elif _golds_differ(one, other, one_format=one_format):
             left_out["another published answer"] += 1
@@ -138,7 +149,13 @@ def pair_questions(pair: CasePair, *, other_prompts: bool = False) -> QuestionPa
             pairs.append((one, other))
     if only_b := len(keyed_b.keys() - keyed_a.keys()):
         left_out["in B only"] = only_b
-    return QuestionPairs(pairs=tuple(pairs), left_out=dict(left_out))
+    return QuestionPairs(
+        pairs=tuple(pairs),
+        left_out=dict(left_out),
+        a_questions=len(keyed_a),
+        b_questions=len(keyed_b),
+        shown_alike=shown_alike,
+    )
 
 
 def _by_id(case: SideCase, questions: Sequence[Answered]) -> Mapping[object, Answered]:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from evalsuite.compare.comparing import ComparedCase, Comparison, MetricRow
+from evalsuite.compare.pairing import IN_A, IN_B
 from evalsuite.compare.speed import Speed
 from evalsuite.harness.table import aligned
 from evalsuite.results import finite
 
 HEADERS = ("case", "metric", "questions", "A", "B", "B - A (95 %)", "p", "p (Holm)", "won", "lost", "")
+OVER_BASELINE = (
+    "B over A of speed-ups: how much faster than the baseline B was, over how much faster A was, each timed in turns "
+    "with it. What slowed a path and its baseline alike cancels out there, but not in the seconds beside it"
+)
 SPEED_HEADERS = ("case", "A, s/question", "B, s/question", "B over A (95 %)", "")
 CHANGE_HEADERS = ("case", "question", "A", "B", "published", "")
 SHOWN_CHANGES = 10
 SHOWN_CHARACTERS = 40
+SHOWN_CASES = 5
+"""Names in a list of cases."""
 
 Rows = list[tuple[str, ...]]
 
@@ -133,11 +140,14 @@ def _notes(comparison: Comparison, every_change: bool) -> Iterator[str]:
     for note, names in noted.items():
         every = len(names) == len(comparison.cases) > 1
         yield f"{'every case' if every else ', '.join(names)}: {note}"
-    half_timed = [
-        (c.name, c.speed.note) for c in comparison.cases if c.speed and c.speed.timed and not c.speed.both_timed
-    ]
-    yield from (f"{name}: no speed: {note}" for name, note in half_timed)
-    yield from (f"{text}: not compared" for text in comparison.alone)
+    half_timed: dict[str, list[str]] = {}
+    for case in comparison.cases:
+        if case.speed and case.speed.timed and not case.speed.both_timed:
+            half_timed.setdefault(case.speed.note, []).append(case.name)
+    yield from (f"no speed, {note}: {_listed(names, every_change)}" for note, names in half_timed.items())
+    for side, said in (("A", IN_A), ("B", IN_B)):
+        if names := [text.removesuffix(said) for text in comparison.alone if text.endswith(said)]:
+            yield f"not compared, in {side} only ({len(names):,}): {_listed(names, every_change)}"
     yield from comparison.notes
     hidden = sum(max(0, len(case.changes) - SHOWN_CHANGES) for case in comparison.cases)
     if hidden and not every_change:
@@ -145,6 +155,14 @@ def _notes(comparison: Comparison, every_change: bool) -> Iterator[str]:
     methods = dict.fromkeys(row.effect.method for case in comparison.cases for row in case.rows)
     if methods:
         yield f"p and interval: {'; '.join(methods)}"
+    if any(case.speed and case.speed.over_baseline for case in comparison.cases):
+        yield OVER_BASELINE
+
+
+def _listed(names: Sequence[str], whole: bool) -> str:
+    shown = names if whole else names[:SHOWN_CASES]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more (--all shows them)" if more else "")
 
 
 def _code(text: str) -> str:

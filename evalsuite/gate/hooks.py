@@ -16,8 +16,9 @@ from evalsuite.gate.floors import gain_of
 from evalsuite.gate.margins import NEAR_TIES
 from evalsuite.gate.report import result_lines, write_report
 from evalsuite.gate.running import NOTHING, Ran, compare_run, record_device, update_expected
-from evalsuite.gate.saved import SavedRuns, compare_findings
+from evalsuite.gate.saved import SavedRuns, compare_findings, other_work_lines
 from evalsuite.gate.selection import Collected, scope_of
+from evalsuite.gate.work import Work, work_of
 from evalsuite.runs import read_run
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class Gate:
         ran = self._ran()
         result = compare_run(ran, path)
         if self._config.getoption("benchmark_compare"):
-            findings, notes = compare_findings(self._saved, self._timed(), self._benchmarks, ran.scope)
+            findings, notes = compare_findings(self._saved, _timed(self._config), self._benchmarks, ran.scope)
             result.findings += findings
             result.notes += notes
         return result
@@ -156,11 +157,6 @@ class Gate:
         answers = read_answers(lines, self._ties[case])
         return CaseRun(case=case, facts=case_facts(record, answers), answers=answers, gain=gain_of(record))
 
-    def _timed(self) -> set[str]:
-        """Full names of what pytest-benchmark timed: node ids."""
-        session = self._config.pluginmanager.get_plugin("pytest-benchmark")
-        return {benchmark.fullname for benchmark in session.benchmarks if not benchmark.has_error}
-
     def _is_known(self, case: str) -> bool:
         """Other tests may fail and skip beside the cases."""
         return case in self._collected.kept
@@ -170,6 +166,34 @@ class Gate:
 
         asked = self._options.config.device
         return best_device() if asked == "auto" else asked
+
+
+class OtherWork:
+    """Says under pytest-benchmark's table which of its comparisons are of other work: red under --gate, here a line.
+
+    Registered where --benchmark-compare was given without --gate.
+    """
+
+    def __init__(self, config: Any) -> None:
+        """`config`: pytest's."""
+        self._config, self._saved = config, SavedRuns()
+
+    @hookimpl(optionalhook=True)
+    def pytest_benchmark_compare_machine_info(
+        self, machine_info: Mapping[str, Any], compared_benchmark: Mapping[str, Any]
+    ) -> None:
+        self._saved.add(machine_info, compared_benchmark)
+
+    @hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        for line in other_work_lines(self._saved, _timed(self._config)):
+            terminalreporter.write_line(line)
+
+
+def _timed(config: Any) -> dict[str, Work]:
+    """What pytest-benchmark timed: full names, which are node ids, with the work that was done."""
+    session = config.pluginmanager.get_plugin("pytest-benchmark")
+    return {b.fullname: work_of(b.extra_info) for b in session.benchmarks if not b.has_error}
 
 
 def _is_benchmark(item: pytest.Item) -> bool:

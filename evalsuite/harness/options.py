@@ -144,11 +144,20 @@ def _refuse_absent(model: str, checkpoint: str | None, data: str | None) -> None
         raise ConfigError(
             f"--checkpoint: no such directory: {checkpoint}. Give the directory that holds the weights to evaluate"
         )
+    folder = Path(model).expanduser()
+    if model != NANO_MODEL and folder.is_dir() and not _holds_config(folder) and not _holds_config(checkpoint):
+        raise ConfigError(
+            f"--model: no config.json in {model}. Give the directory that holds config.json, weights and tokenizer"
+        )
     if data not in (None, "sample", "hub") and not Path(data).is_dir():
         raise ConfigError(
             f"--data: no such directory: {data}. Give the one that holds the released files in mmlu/, viquad/, ..., or "
             "sample, or hub"
         )
+
+
+def _holds_config(directory: str | Path | None) -> bool:
+    return directory is not None and (Path(directory).expanduser() / "config.json").is_file()
 
 
 def _strategies(given: list[str]) -> tuple[str, ...]:
@@ -211,7 +220,11 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "NAMES",
         "help": f"run only cases of these strategies, out of {', '.join(ALL_STRATEGIES)}; comma-separated or repeated",
     },
-    "--batch-size": {"type": _count, "metavar": "ROWS", "help": "most rows in one forward (default: no limit)"},
+    "--batch-size": {
+        "type": _count,
+        "metavar": "ROWS",
+        "help": "most rows in one forward (default: what --token-budget allows; continuous: 1024, on the CPU 128)",
+    },
     "--token-budget": {
         "type": _count,
         "default": _EXECUTION.token_budget,

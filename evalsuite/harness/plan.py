@@ -58,7 +58,9 @@ def plan_case(
     _require_able(changed, change)
     if baseline is not None:
         _require_able(_path(session, strategy, baseline), baseline)
-    session.data(task)  # what is wrong with it is known in a second, and a model may load for minutes
+    # What is wrong with the model's name or with the data is known in a second, and a model may load for minutes.
+    session.pool.look_for(changed.config)
+    session.data(task)
     if baseline is None:
         reference_config = session.plain(changed.config)
         baseline_path = session.reference_path(reference_config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from evalsuite.config import SHAPE_PREFIX
 from evalsuite.faithful import NOISE_FLOOR
 from evalsuite.harness.judge_lines import judge_cell, judge_notes, mean
 from evalsuite.harness.workers import sharing_note
@@ -77,7 +78,7 @@ def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
         record["case"],
         _questions(record),
         mean(record["score"]),
-        _speed_up(record["speed_up"]),
+        _speed_up(record),
         f"{record['counters']['tokens_computed']:,}",
         f"{record['padding_share']:.1%}",
         record["verdict"]["summary"],
@@ -90,8 +91,10 @@ def _questions(record: Mapping[str, Any]) -> str:
     return f"{answered:,}" if answered == all_ else f"{answered:,} of {all_:,}"
 
 
-def _speed_up(speed_up: Mapping[str, Any] | None) -> str:
-    if speed_up is None:
+def _speed_up(record: Mapping[str, Any]) -> str:
+    """The reference's is 1 by definition, and shown where the others beside it are timed."""
+    speed_up = record["speed_up"]
+    if speed_up is None or (record["verdict"]["summary"] == "reference" and not record["timed"]):
         return "not timed"
     if speed_up["low"] is None:
         return f"{speed_up['ratio']:.2f}x"
@@ -122,6 +125,8 @@ def _notes(record: Mapping[str, Any]) -> Iterable[str]:
         yield f"{task}: {cut} cut on the left to the model's window"
     for reason, count in record["excluded"].items():
         yield f"{task}: {count:,} not scored: {reason}"
+    if record["score"] is None and record["model"].startswith(SHAPE_PREFIX):
+        yield "random weights: not scored"
     if record["unscored"]:
         yield f"{task}: {record['unscored']:,} predicted but not scored: no published answers"
     if record["left_out"]:
@@ -141,10 +146,9 @@ def _resumed(record: Mapping[str, Any]) -> Iterable[str]:
     """What came from earlier processes, and why more did not."""
     resume = record.get("resume")
     if resume and resume["batches_recalled"]:
-        yield (
-            f"{record['case']}: {resume['batches_recalled']:,} batches recalled from earlier processes, "
-            f"{resume['batches_run']:,} run"
-        )
+        count = resume["batches_recalled"]
+        batches = f"{count:,} batch{'es' * (count != 1)}"
+        yield f"{record['case']}: {batches} recalled from earlier processes, {resume['batches_run']:,} run"
     if resume and resume["not_used"]:
         yield f"{record['case']}: answers of an earlier process are not used: {resume['not_used']}"
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evalsuite.config import NANO_MODEL, InferenceConfig
+from evalsuite.config import NANO_MODEL, SHAPE_PREFIX, InferenceConfig
 from evalsuite.errors import ModelFilesError, first_line
+from evalsuite.shapes import get_shape
 
 SAFETENSORS = "model.safetensors"
 SAFETENSORS_INDEX = "model.safetensors.index.json"
+CONFIG = "config.json"
 GENERATION_CONFIG = "generation_config.json"
 PICKLED = "pytorch_model.bin"
 PICKLED_INDEX = "pytorch_model.bin.index.json"
@@ -60,11 +64,32 @@ def find_source(config: InferenceConfig) -> Source:
             f"checkpoint: no such directory: {checkpoint}. Give the directory that holds {SAFETENSORS} or its shards"
         )
     return Source(
-        config_dir=checkpoint if (checkpoint / "config.json").is_file() else base,
+        config_dir=checkpoint if (checkpoint / CONFIG).is_file() else base,
         weights_dir=checkpoint,
         tokenizer_dir=checkpoint if _holds_tokenizer(checkpoint) else base,
         generation_dir=checkpoint if (checkpoint / GENERATION_CONFIG).is_file() else base,
     )
+
+
+def refuse_absent(config: InferenceConfig) -> None:
+    """Look for a model as far as its configuration tells: nothing is loaded, and of a hub model a few kB are fetched.
+
+    Raises:
+        ModelFilesError: as `find_source`, or there is no config.json.
+        ConfigError: no such shape.
+    """
+    if config.model.startswith(SHAPE_PREFIX):
+        get_shape(config.model)
+        return
+    if config.model == NANO_MODEL:
+        return
+    if why_no_model(config.model) is None and not Path(config.model).expanduser().is_dir():
+        from huggingface_hub import hf_hub_download
+
+        with _hub_errors(config.model):
+            hf_hub_download(config.model, CONFIG)
+        return
+    read_json(find_source(config).config_dir / CONFIG)
 
 
 def _model_dir(model: str) -> Path:
@@ -103,15 +128,24 @@ def nano_dir() -> Path:
 def _hub_dir(name: str) -> Path:
     """The local snapshot of hub model `name`; files in subfolders, and weights in a second format, are not fetched."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     def snapshot(*patterns: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=list(patterns), ignore_patterns=["*/*", "consolidated*"]))
 
-    try:
+    with _hub_errors(name):
         directory = snapshot(*_HUB_FILES)
         if not any(directory.glob("*.safetensors")):
             directory = snapshot(*_HUB_FILES, "*.bin")
+    return directory
+
+
+@contextmanager
+def _hub_errors(name: str) -> Iterator[None]:
+    """Within, what the hub raises about model `name` becomes a ModelFilesError that says what to do."""
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        yield
     except HFValidationError as error:
         raise ModelFilesError(f"model: {name!r} is neither a directory here nor a valid hub name: {error}") from error
     except LocalEntryNotFoundError as error:  # neither the hub nor the cache gave them
@@ -124,7 +158,6 @@ def _hub_dir(name: str) -> Path:
             f"model: {name!r} is no directory here, and the hub gave no such model: {first_line(error)}. "
             "Check the spelling, log in for a gated model, or copy the model here and give its directory"
         ) from error
-    return directory
 
 
 def _why_not_got(error: Exception) -> str:

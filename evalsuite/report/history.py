@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from evalsuite.report.html import Child, Html, element
-from evalsuite.report.numbers import number, plural, ratio, significant
+from evalsuite.report.numbers import number, ratio, significant
 from evalsuite.report.plots import Line, Scale, line_chart, linear_scale, log_scale
 from evalsuite.report.saved import SavedRun, Shown
 from evalsuite.report.speed import is_optimisation
@@ -18,15 +18,18 @@ SCORES_APART = 0.02
 
 
 def history_section(shown: Shown) -> Html:
-    count = len(shown.runs)
-    if count < 2:
-        return section("history", "History", note("One run. Give more of them to see what changed: report RUN RUN ..."))
+    if shown.run_count < 2:
+        return section(
+            "history",
+            "History",
+            note(f"{'One' if shown.runs else 'No'} run. Give more of them to see what changed: report RUN RUN ..."),
+        )
     return section(
         "history",
         "History",
         note(
-            f"{plural(count, 'run')}, oldest first, evenly spaced. "
-            "The other sections show the newest record of each case."
+            f"{shown.in_words}, oldest first, evenly spaced. "
+            "The other sections show of each case the newest record of those with the most questions."
         ),
         *(_block(title, labels, shown) for title, labels in _blocks(shown)),
         _runs_table(shown.runs),

@@ -51,6 +51,12 @@ def render(shown: Shown, *, with_prompts: bool = True) -> str:
     return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
 
 
+def without_answers(shown: Shown) -> str:
+    """The line that names the runs without answers."""
+    names = ", ".join(saved.run.name for saved in shown.unanswered)
+    return f"{plural(len(shown.unanswered), 'run')} without answers, not counted: {names}"
+
+
 def _body(shown: Shown, *, with_prompts: bool) -> list[Html]:
     sections = [
         ("scores", "Scores", scores_section(shown)),
@@ -68,15 +74,20 @@ def _body(shown: Shown, *, with_prompts: bool) -> list[Html]:
     kept = [(identifier, name, made) for identifier, name, made in sections if made is not None]
     links = (element("a", name, href=f"#{identifier}") for identifier, name, _ in kept)
     left_out = [note(badge("unfaithful", "left out"), f" A damaged run: {reason}") for reason in shown.damaged]
+    if shown.unanswered:
+        left_out.append(note(without_answers(shown)))
+    if shown.older:
+        why = "Of an older run, since newer ones answered fewer questions"
+        left_out.append(note(f"{why}: {', '.join(shown.older)}."))
     main = element("main", *left_out, *(made for *_, made in kept))
     return [_header(shown), element("nav", *links, aria_label="Sections"), main]
 
 
 def _header(shown: Shown) -> Html:
-    newest = shown.runs[-1]
+    newest = (shown.runs or shown.unanswered)[-1]
     subtitle = f"{newest.run.name}, began {when(newest)} UTC"
     if len(shown.runs) > 1:
-        subtitle = f"{plural(len(shown.runs), 'run')}, the newest {subtitle}"
+        subtitle = f"{shown.in_words}, the newest {subtitle}"
     return element(
         "header",
         element("p", "evalsuite", class_="kicker"),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from evalsuite.errors import DataError
+from evalsuite.report.numbers import plural
 from evalsuite.runs import SUMMARY, CaseRun, Run, read_run
 
 _BEGAN = re.compile(r"\d{8}-\d{6}")
@@ -43,7 +44,7 @@ class Saved:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShownCase:
-    """A case as the page shows it: its newest record among the runs."""
+    """A case as the page shows it: its newest record of those that answered most questions."""
 
     label: str
     """Its name; with its model where another model ran a case of that name."""
@@ -58,21 +59,44 @@ class ShownCase:
     def task(self) -> str:
         return str(self.record["task"])
 
+    @property
+    def narrowed(self) -> str:
+        """`10 of 120 (--limit)` where options left questions out, else nothing."""
+        answered, in_data = self.record["questions"], self.record.get("questions_in_data", self.record["questions"])
+        left_out = self.record.get("left_out") or 0
+        options = [*["--limit"] * (left_out > 0), *["--reference-limit"] * (answered < in_data)]
+        return f"{answered:,} of {in_data + left_out:,} ({', '.join(options)})" if options else ""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shown:
     """Everything that a page is made of."""
 
     runs: Sequence[SavedRun]
-    """Oldest first."""
+    """Those that evaluated a task, oldest first."""
     cases: Sequence[ShownCase]
     """By task, in the order that runs and cases came in."""
     history: Mapping[str, Mapping[int, Mapping[str, Any]]]
     """Label of a case to its records, by the index of their run in `runs`."""
+    older: Sequence[str]
+    """Labels of cases that a newer run has too, with fewer questions."""
     others: Sequence[str]
     """Names of cases that evaluate no task, which the page cannot show."""
+    unanswered: Sequence[SavedRun] = ()
+    """Runs that evaluated no task, oldest first."""
     damaged: Sequence[str] = ()
     """As `Saved.damaged`."""
+
+    @property
+    def run_count(self) -> int:
+        """Of `runs`, the folders of several workers taken for one."""
+        return len({one.run.session or id(one) for one in self.runs})
+
+    @property
+    def in_words(self) -> str:
+        """How many runs: `3 runs`, or `2 runs in 3 folders` where workers left several."""
+        folders = f" in {len(self.runs):,} folders" if self.run_count < len(self.runs) else ""
+        return f"{plural(self.run_count, 'run')}{folders}"
 
     @property
     def by_task(self) -> Mapping[str, Sequence[ShownCase]]:
@@ -105,26 +129,39 @@ def read_saved(paths: Iterable[Path]) -> Saved:
 
 
 def shown(saved: Saved) -> Shown:
-    """The newest record of every case of every model, and all of them as history."""
-    runs = saved.runs
-    every = [(index, case) for index, one in enumerate(runs) for case in one.run.cases.values()]
-    evaluations = [(index, case) for index, case in every if case.record.get("task") and case.record.get("counters")]
+    """Of every case of every model, the newest record of those with the most questions; and all of them as history.
+
+    A short trial after a full run so takes nothing from the page.
+    """
+    answered = {id(one): any(map(_evaluates, one.run.cases.values())) for one in saved.runs}
+    runs = [one for one in saved.runs if answered[id(one)]]
+    evaluations = [
+        (index, case) for index, one in enumerate(runs) for case in one.run.cases.values() if _evaluates(case)
+    ]
     models = {(case.name, model_name(case.record)) for _, case in evaluations}
     of_several = {name for name, count in Counter(name for name, _ in models).items() if count > 1}
     history: dict[str, dict[int, Mapping[str, Any]]] = {}
-    newest: dict[str, ShownCase] = {}
+    chosen: dict[str, ShownCase] = {}
     for index, case in evaluations:
         label = f"{case.name} · {model_name(case.record)}" if case.name in of_several else case.name
         history.setdefault(label, {})[index] = case.record
-        newest[label] = ShownCase(label=label, case=case, saved=runs[index])
-    kept = {id(case) for _, case in evaluations}
+        if label not in chosen or case.record["questions"] >= chosen[label].record["questions"]:
+            chosen[label] = ShownCase(label=label, case=case, saved=runs[index])
+    every = [case for one in saved.runs for case in one.run.cases.values()]
     return Shown(
         runs=runs,
-        cases=list(newest.values()),
+        cases=list(chosen.values()),
         history=history,
-        others=sorted({case.name for _, case in every if id(case) not in kept}),
+        older=[label for label, case in chosen.items() if case.record is not history[label][max(history[label])]],
+        others=sorted({case.name for case in every if not _evaluates(case)}),
+        unanswered=[one for one in saved.runs if not answered[id(one)]],
         damaged=saved.damaged,
     )
+
+
+def _evaluates(case: CaseRun) -> bool:
+    """Whether it answered the questions of a task."""
+    return bool(case.record.get("task") and case.record.get("counters"))
 
 
 def model_name(record: Mapping[str, Any]) -> str:

@@ -25,6 +25,9 @@ def scores_section(shown: Shown) -> Html:
             "Lines are 95 % intervals: Wilson's for accuracy and exact match, 1.96 standard errors otherwise. "
             "Slow strategies answer a sample, so their scores are those of fewer questions."
         ),
+        note("Where the questions are some of more, the option beside them left the others out.")
+        if any(case.narrowed for case in shown.cases)
+        else None,
         *(_task(task, cases) for task, cases in shown.by_task.items()),
     )
 
@@ -38,7 +41,7 @@ def _task(task: str, cases: Sequence[ShownCase]) -> Html:
     return element(
         "div",
         element("h3", task),
-        table(f"{task}: {name}", _columns(name, "case"), (_row(c.label, _main(c)) for c in scored)),
+        table(f"{task}: {name}", _columns(name, "case"), (_case_row(case) for case in scored)),
         _groups(task, name, most),
         _all_metrics(task, scored),
     )
@@ -51,8 +54,11 @@ def _groups(task: str, name: str, case: ShownCase) -> Html | None:
         return None
     rows = (_row(metric["group"], metric) for metric in sorted(groups, key=lambda m: (_value(m), m["group"])))
     title = f"{task}: {name} by group, of {case.label}, the lowest first"
+    of = f"{case.label}, {case.narrowed}" if case.narrowed else case.label
     return folded(
-        f"By group: {len(groups)}", table(title, _columns(name, "group"), rows), open_=len(groups) <= OPEN_GROUPS
+        f"By group, of {of}: {len(groups)} groups",
+        table(title, _columns(name, "group"), rows),
+        open_=len(groups) <= OPEN_GROUPS,
     )
 
 
@@ -69,11 +75,6 @@ def _metric_row(case: ShownCase, names: Iterable[str]) -> list[Child]:
     return [case.label, *(_words(found[name]) if name in found else "" for name in names)]
 
 
-def _main(case: ShownCase) -> Mapping[str, Any]:
-    score: Mapping[str, Any] = case.record["score"]
-    return score
-
-
 def _columns(name: str, what: str) -> list[Column]:
     return [
         Column(name=what),
@@ -82,6 +83,16 @@ def _columns(name: str, what: str) -> list[Column]:
         Column(name="95 %"),
         Column(name="questions"),
     ]
+
+
+def _case_row(case: ShownCase) -> list[Child]:
+    """The case's main score; among its questions, those that options left out are told."""
+    score: Mapping[str, Any] = case.record["score"]
+    row = _row(case.label, score)
+    if case.narrowed:
+        unscored = score["count"] != case.record["questions"]
+        row[-1] = f"{score['count']:,} scored, {case.narrowed}" if unscored else case.narrowed
+    return row
 
 
 def _row(label: str, metric: Mapping[str, Any]) -> list[Child]:

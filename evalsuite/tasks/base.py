@@ -47,18 +47,20 @@ class DataSource:
         if self.kind not in ("directory", "hub"):
             raise ConfigError(f"data source: expected kind 'directory' or 'hub', got {self.kind!r}")
         if self.kind == "directory" and not self.path:
-            raise ConfigError("data source: kind 'directory' needs a path; pass --data DIR")
+            raise ConfigError("data source: kind 'directory' needs a path; pass --data DIR (in Python path=DIR)")
 
     def folder(self, task: str) -> Path:
         """The folder of one task's files: `DIR/task`, or DIR where that does not exist. Raises `DataError`."""
         if self.kind == "hub" or self.path is None:
             raise DataError(
-                f"{task}: its files are released as a download, not on the hub; pass --data DIR with {task}/"
+                f"{task}: its files are released as a download, not on the hub; "
+                f"pass --data DIR (in Python data=DIR) with {task}/"
             )
         root = Path(self.path)
         if not root.is_dir():
             raise DataError(
-                f"{task}: no such directory: {root}; pass --data DIR with the released files in DIR/{task}/"
+                f"{task}: no such directory: {root}; "
+                f"pass --data DIR (in Python data=DIR) with the released files in DIR/{task}/"
             )
         return root / task if (root / task).is_dir() else root
 

@@ -63,13 +63,22 @@ def _read_files(source: DataSource, split: str) -> tuple[str, list[Example]]:
     folder = source.folder("mmlu")
     paths = sorted((folder / split).glob(f"*_{split}.csv"))
     if not paths:
-        raise DataError(f"mmlu: expected {split}/SUBJECT_{split}.csv in {folder} and found none; check --data")
+        raise DataError(
+            f"mmlu: expected {split}/SUBJECT_{split}.csv in {folder} and found none; check --data (in Python data=)"
+        )
     return str(folder), [e for path in paths for e in _read_subject(path, split)]
 
 
 def _read_subject(path: Path, split: str) -> Iterator[Example]:
+    """A subject's rows. Raises `DataError` for none: an average without the subject would look like a whole one."""
     subject = path.stem.removesuffix(f"_{split}")
-    for row in read_csv(path, COLUMNS):
+    rows = list(read_csv(path, COLUMNS))
+    if not rows:
+        raise DataError(
+            f"{path}: expected rows of {', '.join(COLUMNS)}, found none; get the file again, or remove it to leave out "
+            f"{subject}"
+        )
+    for row in rows:
         gold = row.text("answer")
         if gold not in LETTERS:
             raise row.error("answer", f"expected a letter A-D, got {gold!r}")

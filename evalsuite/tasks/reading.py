@@ -134,8 +134,9 @@ def read_hub(source: DataSource, repository: str, split: str, config: str | None
         if unreached and isinstance(error, OSError):
             why = f"it is not cached here, and the hub was not reached: {unreached}"
         raise DataError(
-            f"{name}: could not read {wanted}: {why}. Pass --data DIR with the released files, or --data sample; "
-            "or fetch it on a machine with a network, copy that machine's HF_HOME and set HF_HUB_OFFLINE=1 here"
+            f"{name}: could not read {wanted}: {why}. Pass --data DIR (in Python data=DIR) with the released files, or "
+            "--data sample (data='sample'); or fetch it on a machine with a network, copy that machine's HF_HOME and "
+            "set HF_HUB_OFFLINE=1 here"
         ) from error
     label = f"{name}{hub_revision(table)} ({split})"
     return label, (Row(source=label, number=n, values=values) for n, values in enumerate(table, start=1))
@@ -190,7 +191,8 @@ def existing_file(folder: Path, names: tuple[str, ...], task: str) -> Path:
             return folder / name
     there = ", ".join(sorted(p.name for p in folder.iterdir())[:10]) if folder.is_dir() else "no such directory"
     raise DataError(
-        f"{task}: expected {' or '.join(names)} in {folder}; found: {there or 'nothing'}; check --data and --split"
+        f"{task}: expected {' or '.join(names)} in {folder}; found: {there or 'nothing'}; "
+        "check --data and --split (in Python data= and split=)"
     )
 
 

@@ -120,7 +120,8 @@ def _golds(row: Row) -> tuple[str, ...]:
     if not row.has("answers"):
         raise row.error(
             "answers",
-            f"expected SQuAD answers, got {row.got('answers')}; a blind test publishes none: --split validation",
+            f"expected SQuAD answers, got {row.got('answers')}; a blind test publishes none: use "
+            "--split validation (in Python split='validation')",
         )
     answers = row.values["answers"]
     texts: Any
@@ -141,7 +142,8 @@ def _refuse_blind(label: str, rows: Sequence[Row], golds: Sequence[tuple[str, ..
     """A split without one gold text cannot be told from a blind one; a lone row without golds is malformed."""
     if rows and not any(any(gold) for gold in golds):
         raise DataError(
-            f"{label}: its golds are not published (blind test), so it cannot be scored; use --split validation"
+            f"{label}: its golds are not published (blind test), so it cannot be scored; use --split validation "
+            "(in Python split='validation')"
         )
     for row, gold in zip(rows, golds, strict=True):
         if not gold:

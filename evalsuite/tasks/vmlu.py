@@ -121,7 +121,10 @@ def _read(path: Path, split: str, folder: Path, shots: int) -> TaskData:
     shots_path = existing_file(folder, FILES[SHOT_SPLIT], "vmlu") if shots else None
     for shot in _read_rows(shots_path, SHOT_SPLIT) if shots_path else ():
         pool.setdefault(shot.shot_key, []).append(shot)
-    unanswered = sum(example.gold is None for example in examples)
+    notes = {
+        "no published answer: predicted, not scored": sum(example.gold is None for example in examples),
+        "with the id of an earlier row: scored all the same": sum("#" in example.id for example in examples),
+    }
     return TaskData(
         task="vmlu",
         split=split,
@@ -129,7 +132,7 @@ def _read(path: Path, split: str, folder: Path, shots: int) -> TaskData:
         shots={subject: tuple(rows) for subject, rows in pool.items()},
         source=str(folder),
         shots_source=(str(shots_path),) if shots_path else (),
-        notes={"no published answer: predicted, not scored": unanswered} if unanswered else {},
+        notes={note: count for note, count in notes.items() if count},
     )
 
 

@@ -152,7 +152,7 @@ def _subject_files(folder: Path) -> dict[str, list[Path]]:
     subjects = {p.name: sorted(p.glob("*.json")) for p in sorted(folder.iterdir()) if p.is_dir()}
     found = {name: paths for name, paths in subjects.items() if paths}
     if not found:
-        raise DataError(f"vnhsge: expected SUBJECT/*.json in {folder} and found none; check --data")
+        raise DataError(f"vnhsge: expected SUBJECT/*.json in {folder} and found none; check --data (in Python data=)")
     return found
 
 

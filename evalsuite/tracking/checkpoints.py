@@ -26,6 +26,8 @@ NO_CHECKPOINT = "neither weights in it nor a step in its name"
 STEP, EPOCH = "step", "epoch"
 _STEP = re.compile(r"(?:step|ckpt|checkpoint|iter(?:ation)?)s?[-_=.]?(\d+)|^(\d+)$", re.IGNORECASE)
 _EPOCH = re.compile(r"epochs?[-_=.]?(\d+)", re.IGNORECASE)
+_WEIGHT_ENDINGS = (".safetensors", ".bin", ".index.json")
+"""Whatever else a file of weights is called."""
 _UNFINISHED = re.compile(r"^(\.|tmp)|\.(tmp|part|partial|incomplete)$", re.IGNORECASE)
 """Names that trainers write under until all is there."""
 
@@ -127,6 +129,9 @@ def _several(directory: Path) -> str:
 
 
 def _holds_weights(directory: Path) -> bool:
+    # The exact names come with torch, seconds that folders of logs and samples need not cost.
+    if not any(path.name.endswith(_WEIGHT_ENDINGS) for path in directory.iterdir()):
+        return False
     from evalsuite.loading.sources import PICKLED, PICKLED_INDEX, SAFETENSORS, SAFETENSORS_INDEX
 
     return any((directory / name).is_file() for name in (SAFETENSORS, SAFETENSORS_INDEX, PICKLED, PICKLED_INDEX))

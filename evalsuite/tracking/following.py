@@ -15,6 +15,8 @@ from evalsuite.tracking.state import Done, add_done, current, options_key, read_
 
 CSV = "track.csv"
 STATE_FOLDER = "state"
+MOST_NAMED = 4
+"""Of folders that are passed over."""
 
 Say = Callable[[str], None]
 
@@ -33,6 +35,8 @@ class Plan:
     """Benchmarks; the five evaluations where there is none."""
     options: tuple[str, ...]
     """pytest's, as given."""
+    watched: bool = False
+    """Whether it is looked again and again, so that a first checkpoint may be yet to come."""
 
 
 def follow(plan: Plan, say: Say, *, given_up: frozenset[str] = frozenset(), again: bool = False) -> frozenset[str]:
@@ -46,11 +50,13 @@ def follow(plan: Plan, say: Say, *, given_up: frozenset[str] = frozenset(), agai
         What is not well: the fingerprints of checkpoints, or the names of those whose files cannot be read.
 
     Raises:
-        ConfigError: no checkpoint could be evaluated with these options.
+        ConfigError: no checkpoint could be evaluated with these options; or there is none, none was evaluated before
+            with them, and the folder is not watched.
         ResultsError: another process works in `plan.out`.
     """
     arguments = pytest_arguments(plan.paths, plan.options)
     key = options_key([f"--model={plan.model}", *arguments])
+    _refuse_nothing(plan, key)
     lock = RunLock(plan.out / STATE_FOLDER)
     try:
         found = _look(plan, key, given_up)
@@ -64,6 +70,19 @@ def follow(plan: Plan, say: Say, *, given_up: frozenset[str] = frozenset(), agai
             show(plan, current(_done(plan), found.known, key, plan.out), say)
     finally:
         lock.release()
+
+
+def _refuse_nothing(plan: Plan, key: str) -> None:
+    """Before anything is made on disk or loaded: a folder that was meant otherwise is known at once."""
+    if plan.watched:
+        return
+    checkpoints, skipped = find_checkpoints(plan.folder)
+    if not checkpoints and not current(_done(plan), [], key, plan.out):
+        instead = "; ".join(_left_aside(skipped)) or "nothing that looks like one"
+        raise ConfigError(
+            f"{plan.folder}: expected checkpoints to evaluate, found none ({instead}). A checkpoint is {LOOKED_FOR}. "
+            "Give the folder that holds them, before other options, or wait for the first one by --watch SECONDS"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +113,8 @@ def _look(plan: Plan, key: str, given_up: frozenset[str]) -> _Found:
     said.append(f"{len(known):,} checkpoints in {plan.folder}, {len(new):,} to evaluate")
     if not checkpoints:
         said.append(f"a checkpoint is {LOOKED_FOR}")
+        if plan.watched:
+            said.append("waiting for the first one, until Ctrl-C")
     return _Found(
         known=known,
         new=[(checkpoint, fingerprint) for fingerprint, checkpoint in new.items()],
@@ -104,10 +125,9 @@ def _look(plan: Plan, key: str, given_up: frozenset[str]) -> _Found:
 
 def _left_aside(skipped: Sequence[Skipped]) -> Iterator[str]:
     """Folders that do not look like checkpoints share a line: a training run leaves many."""
-    from evalsuite.loading.sources import some
-
     if others := [left.name for left in skipped if left.reason == NO_CHECKPOINT]:
-        yield f"passed over, {NO_CHECKPOINT}: {some(others)}"
+        more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
+        yield f"passed over, {NO_CHECKPOINT}: {', '.join(others[:MOST_NAMED])}{more}"
     yield from (f"{left.name}: skipped: {left.reason}" for left in skipped if left.reason != NO_CHECKPOINT)
 
 

@@ -147,15 +147,39 @@ def test_cases_of_other_names_are_paired_by_task_where_that_is_clear_and_said_al
     assert comparison.worse == ["test_vmlu[padded] is in A only"]
 
 
+def test_cases_alone_are_one_line_a_side_shortened_unless_all_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone = [f"test_vmlu[{number}]" for number in range(14)]
+    a = write_run(tmp_path / "a", {MMLU: answers("A"), **dict.fromkeys(alone, answers("A"))})
+    b = write_run(tmp_path / "b", {MMLU: answers("A"), "test_viquad[x]": answers("A")})
+    assert main(["compare", str(a), str(b)]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "not compared" in line]
+    assert lines == [
+        f"not compared, in A only (14): {', '.join(alone[:5])} and 9 more (--all shows them)",
+        "not compared, in B only (1): test_viquad[x]",
+    ]
+    assert main(["compare", str(a), str(b), "--all"]) == 0
+    assert f"not compared, in A only (14): {', '.join(alone)}\n" in capsys.readouterr().out
+
+
+def test_cases_timed_on_one_side_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cases = {MMLU: answers("A"), "test_vmlu[padded]": answers("A")}
+    a, b = write_run(tmp_path / "a", cases, dict.fromkeys(cases, TIMED)), write_run(tmp_path / "b", cases)
+    assert main(["compare", str(a), str(b)]) == 0
+    assert f"no speed, B not timed: {', '.join(cases)}\n" in capsys.readouterr().out
+
+
 TIMED = {
     "timed": True,
     "questions_per_s": 1.0,
     "versions": {"processor": "p", "device": "cpu"},
+    "verdict": {"compared": 10},
     "speed_up": {
         "low": 1.0,
         "path_questions": 10,
         "baseline_questions": 5,
-        "baseline": "unbatched",
+        "baseline": {"strategy": "unbatched"},
         "path_seconds": [1.0, 1.1, 0.9],
         "baseline_seconds": [4.0, 4.4, 3.6],
     },
@@ -175,11 +199,68 @@ def test_speed_of_rounds_timed_with_one_baseline_is_compared_through_it(tmp_path
 
 
 def test_speed_of_other_rounds_is_compared_with_a_warning_and_an_interval(tmp_path: Path) -> None:
-    other = TIMED["speed_up"] | {"path_seconds": [0.5, 0.55, 0.45], "baseline": "another"}  # type: ignore[operator]
+    other = TIMED["speed_up"] | {"path_seconds": [0.5, 0.55, 0.45], "baseline": {"strategy": "another"}}  # type: ignore[operator]
     speed = speed_of(tmp_path, TIMED | {"speed_up": other})
     assert speed.ratio == pytest.approx(2.0)
     assert 1 < speed.low < 2 < speed.high
-    assert "not timed in turns" in speed.note
+    assert not speed.over_baseline
+    assert "not timed in turns with one baseline (other baselines)" in speed.note
+
+
+def test_a_speed_up_s_baseline_may_have_answered_another_number_of_the_same_questions(tmp_path: Path) -> None:
+    """The number follows from how quick the baseline was while warming up. 6 questions took 6/5 of what 5 took."""
+    more = {"baseline_questions": 6, "baseline_seconds": [s * 6 / 5 for s in TIMED["speed_up"]["baseline_seconds"]]}  # type: ignore[index]
+    speed = speed_of(tmp_path, TIMED | {"speed_up": TIMED["speed_up"] | more})  # type: ignore[operator]
+    assert speed.over_baseline
+    assert speed.ratio == pytest.approx(1.0)
+    assert speed.note == "of speed-ups over the baseline (unbatched), timed on 5 and 6 questions"
+
+
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [
+        ({"new_tokens_per_s": 9.0}, "baselines that generate, timed on 5 and 6 questions"),
+        ({"verdict": {"compared": 8}}, "baselines timed on some of 10 and of 8 questions"),
+        ({"verdict": {"faithful": None}}, "baselines timed on some of 10 and of unknown questions"),
+    ],
+)
+def test_baselines_whose_questions_may_cost_more_than_each_other_s_are_not_one(
+    tmp_path: Path, record: dict[str, Any], why: str
+) -> None:
+    speed = speed_of(tmp_path, TIMED | record | {"speed_up": TIMED["speed_up"] | {"baseline_questions": 6}})  # type: ignore[operator]
+    assert (speed.over_baseline, speed.ratio) == (False, pytest.approx(1.0))
+    assert speed.note.startswith(f"not timed in turns with one baseline ({why})")
+
+
+def test_what_a_ratio_of_speed_ups_is_is_said_below_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, other, said in (("one", TIMED, 1), ("none", TIMED | {"verdict": {}}, 0)):
+        a, b = two(tmp_path / name, answers("A"), answers("A"), other, other)
+        assert main(["compare", str(a), str(b)]) == 0
+        out = capsys.readouterr().out
+        assert out.count("of speed-ups over the baseline (unbatched)") == said
+        assert out.count("B over A of speed-ups: ") == said
+
+
+@pytest.mark.parametrize(
+    ("b", "counts"),
+    [
+        (answers("AB"), "4 and 2, 2 shown alike"),
+        ([question(number, "A") for number in range(2, 6)], "4 and 4, 2 shown alike"),
+        ([question(number, "A", prompt="other" * (number == 0)) for number in range(4)], "4 and 4, 3 shown alike"),
+    ],
+)
+def test_no_speed_is_claimed_across_questions(tmp_path: Path, b: Any, counts: str) -> None:
+    speed = compared(*two(tmp_path, answers("ABAB"), b, TIMED, TIMED)).cases[0].speed
+    assert speed is not None
+    assert (speed.ratio, speed.note) == (None, f"no ratio: other questions ({counts})")
+    assert speed.both_timed
+
+
+def test_another_published_answer_makes_no_other_work(tmp_path: Path) -> None:
+    b = [question(0, "A", gold="B"), question(1, "A")]
+    case = compared(*two(tmp_path, answers("AA"), b, TIMED, TIMED)).cases[0]
+    assert case.speed is not None and case.speed.ratio is not None
+    assert case.questions == 1
 
 
 @pytest.mark.parametrize("versions", [{"processor": "q", "device": "cpu"}, {"processor": "p", "device": "cuda"}])

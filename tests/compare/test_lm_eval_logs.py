@@ -217,7 +217,7 @@ def test_an_export_is_compared_case_by_case(exported: tuple[Path, Path]) -> None
         assert all(case.changes == () for case in comparison.cases)
     one = compared(run, export / "test_mmlu-packed")
     assert [case.name for case in one.cases] == ["test_mmlu[packed]"]
-    assert any("test_mmlu[padded] is in A only" in line for line in text_lines(one))
+    assert any("in A only (1): test_mmlu[padded]" in line for line in text_lines(one))
     named = compare(open_side(f"{run}:test_mmlu[packed]"), open_side(str(export)))
     assert [case.name for case in named.cases] == ["test_mmlu[packed]"]
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
 
 from evalsuite.cli import main
-from evalsuite.config import ExecutionOptions
+from evalsuite.commands.selftest import run
+from evalsuite.config import ExecutionOptions, InferenceConfig
 from evalsuite.engines.transformers import TransformersEngine
+from evalsuite.errors import ModelLoadError
 from evalsuite.loading import LoadedModel
 from evalsuite.selftest import companies, compare, draw_prompts, draw_requests, fingerprint, summary_rows
 from evalsuite.types import ChoiceScores, EncodedChoices, EncodedPrompt, Generation
@@ -81,9 +84,32 @@ def test_other_tokens_are_found_and_no_distance_can_be_told() -> None:
     assert ("alone", "2", "2", "inf") in rows
 
 
-def test_on_a_machine_that_cannot_promise_it_the_command_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["selftest", "--model", "nano", "--device", "cpu", "--requests", "3"]) == 2
-    assert "kernels of cpu round by the shape of their input" in capsys.readouterr().err
+@pytest.mark.parametrize("device", ["cpu", "auto", "cuda"])
+@pytest.mark.parametrize("generate", [(), ("--generate", "3")], ids=["questions", "prompts"])
+def test_on_a_machine_that_cannot_promise_it_the_command_says_so_and_loads_nothing(
+    device: str, generate: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load(_: InferenceConfig) -> LoadedModel:
+        pytest.fail("a model was loaded")
+
+    monkeypatch.setattr("evalsuite.loading.load", load)
+    monkeypatch.setattr("evalsuite.capability.device_reason", lambda name: None if name == "cpu" else "none here")
+    assert main(["selftest", "--model", "nano", "--device", device, "--requests", "3", *generate]) == 2
+    assert capsys.readouterr().err == (
+        "evalsuite selftest: deterministic: expected numbers that do not depend on the batch, but kernels of cpu round "
+        "by the shape of their input\n"
+    )
+
+
+def test_on_a_device_that_can_promise_it_the_model_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(config: InferenceConfig) -> LoadedModel:
+        raise ModelLoadError(f"asked for {config.model} on {config.device}")
+
+    monkeypatch.setattr("evalsuite.loading.load", load)
+    monkeypatch.setattr("evalsuite.capability.device_reason", lambda _: None)
+    selftest = Namespace(model="nano", dtype="float32", device="cuda:0", generate=None, token_budget=512)
+    with pytest.raises(ModelLoadError, match="asked for nano on cuda:0"):
+        run(selftest)
 
 
 def test_any_bit_of_any_request_changes_the_fingerprint() -> None:
@@ -117,6 +143,7 @@ def test_the_command_holds_digits_to_those_of_another_process(
     generate: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("evalsuite.engines.transformers.TransformersEngine", OnAnyDevice)
+    monkeypatch.setattr("evalsuite.commands.selftest.why_not", lambda *_: None)
     monkeypatch.setattr("evalsuite.commands.selftest.MOST_TOKENS", 60)
     asked = ["selftest", "--model=nano", "--dtype=float32", "--device=cpu", "--requests=4", "--alone=1", *generate]
     assert main(asked) == 0

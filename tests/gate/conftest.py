@@ -34,6 +34,7 @@ def evaluate_case(request, benchmark):
         record = facts_made.record(**plan.get("record", {})) | {
             "case": name, "results": str(folder), "answers": "answers.jsonl", "timed": benchmark.enabled,
         }
+        benchmark.extra_info.update(record)
         lines = facts_made.lines(plan.get("answers"))
         folder.joinpath("answers.jsonl").write_text("".join(json.dumps(line) + "\\n" for line in lines))
         folder.joinpath("summary.json").write_text(json.dumps({"run": "r", "cases": {name: record}}))

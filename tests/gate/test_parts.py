@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -18,13 +20,14 @@ from evalsuite.gate.floors import Gain, next_floor
 from evalsuite.gate.margins import choice_margin, generation_margin
 from evalsuite.gate.options import read_gate_options
 from evalsuite.gate.report import junit, markdown, write_report
-from evalsuite.gate.saved import SavedRuns, compare_findings
+from evalsuite.gate.saved import SavedRuns, compare_findings, other_work_lines
 from evalsuite.gate.selection import OUTSIDE, Collected, scope_of, why_not_expected
 from evalsuite.gate.times import judge_times
+from evalsuite.gate.work import differences, work_of
 from evalsuite.generation.teacher_forcing import TeacherForced
 from evalsuite.measure.stats import bootstrap_interval
 from evalsuite.types import ChoiceScores, Generation
-from tests.gate.facts_made import MMLU, lines, options
+from tests.gate.facts_made import COUNTERS, MMLU, lines, options, record
 
 ROOT = Path("/project")
 ALL = scope_of(["benchmarks"], root=ROOT, called_from=ROOT)
@@ -129,41 +132,116 @@ def test_ignored_files_are_not_expected_and_paths_count_from_where_pytest_was_ca
     assert not globbed.covers(f"{MMLU}[padded]")
 
 
-def saved(*cases: str, cpu: str = "one", node: str = "a") -> SavedRuns:
+def saved(*cases: str, cpu: str = "one", node: str = "a", did: Mapping[str, Any] | None = None) -> SavedRuns:
+    """A saved run of cases whose records are all `did`."""
+
     def machine(brand: str, name: str) -> dict[str, object]:
         return {"node": name, "system": "Linux", "machine": "x86_64", "cpu": {"brand_raw": brand, "count": 2}}
 
     runs = SavedRuns()
-    runs.add(machine("one", "b"), {"machine_info": machine(cpu, node), "benchmarks": [{"fullname": c} for c in cases]})
+    benchmarks = [{"fullname": case, "extra_info": did or {}} for case in cases]
+    runs.add(machine("one", "b"), {"machine_info": machine(cpu, node), "benchmarks": benchmarks})
     return runs
 
 
+def timed(*cases: str, **changes: Any) -> dict[str, Mapping[str, Any]]:
+    """Cases of this run whose records differ so from the usual one; without changes they record nothing."""
+    return {case: work_of(record(**changes) if changes else {}) for case in cases}
+
+
 def test_a_comparison_with_no_saved_run_is_red() -> None:
-    ((finding,), _) = compare_findings(SavedRuns(), {"f::a"}, Collected(kept={"f::a"}), ALL)
+    ((finding,), _) = compare_findings(SavedRuns(), timed("f::a"), Collected(kept={"f::a"}), ALL)
     assert (finding.expected, finding.got) == ("a saved run", "none")
 
 
 def test_a_comparison_with_another_machine_is_red_and_with_another_name_of_it_is_not() -> None:
     collected = Collected(kept={"f::a"})
-    ((finding,), _) = compare_findings(saved("f::a", cpu="other"), {"f::a"}, collected, ALL)
+    ((finding,), _) = compare_findings(saved("f::a", cpu="other"), timed("f::a"), collected, ALL)
     assert finding.got == "saved on Linux, x86_64, other, 2"
-    assert compare_findings(saved("f::a", node="z"), {"f::a"}, collected, ALL) == ([], [])
+    assert compare_findings(saved("f::a", node="z"), timed("f::a"), collected, ALL) == ([], [])
 
 
 def test_a_renamed_case_that_was_compared_with_nothing_is_red_and_a_new_one_is_noted() -> None:
     old, kept, new = (f"{MMLU}[{name}]" for name in ("old", "kept", "new"))
     collected = Collected(kept={kept, new})
-    ((finding,), _) = compare_findings(saved(old, kept), {kept, new}, collected, ALL)
+    ((finding,), _) = compare_findings(saved(old, kept), timed(kept, new), collected, ALL)
     assert finding.case == new
     assert finding.note == f"it may be the saved {old} under another name"
-    assert compare_findings(saved(kept), {kept, new}, collected, ALL)[0] == []
+    assert compare_findings(saved(kept), timed(kept, new), collected, ALL)[0] == []
     narrowed = Collected(kept={kept, new}, deselected={old})
-    assert compare_findings(saved(old, kept), {kept, new}, narrowed, ALL)[0] == []
+    assert compare_findings(saved(old, kept), timed(kept, new), narrowed, ALL)[0] == []
 
 
 def test_a_comparison_with_none_of_the_cases_is_red() -> None:
-    findings, _ = compare_findings(saved("x::a"), {f"{MMLU}[a]"}, Collected(kept={f"{MMLU}[a]"}), ALL)
+    findings, _ = compare_findings(saved("x::a"), timed(f"{MMLU}[a]"), Collected(kept={f"{MMLU}[a]"}), ALL)
     assert [finding.note for finding in findings] == ["nothing was compared"]
+
+
+PRINTS = {"data": "d" * 12, "prompts": "p" * 12, "model": "w" * 12}
+LOADED = {"device": "cuda:0", "dtype": "bfloat16", "attention": "sdpa", "torch_compile": "off"}
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "told"),
+    [
+        (record(), record(questions=2), [("questions", 4, 2)]),
+        (
+            record(),
+            record(questions=2, fingerprints=PRINTS | {"data": "e", "prompts": "q"}, counters={"distinct_tokens": 9}),
+            [("questions", 4, 2)],
+        ),
+        (record(), record(fingerprints=PRINTS | {"data": "e", "prompts": "q"}), [("data", "d" * 12, "e")]),
+        (record(), record(fingerprints=PRINTS | {"prompts": "q"}), [("prompts", "p" * 12, "q")]),
+        (record(), record(fingerprints=PRINTS | {"model": "x"}), [("weights", "w" * 12, "x")]),
+        (
+            record(),
+            record(load_report={"got": LOADED | {"dtype": "float32"}}),
+            [("device", "cpu", "cuda"), ("dtype", "bfloat16", "float32")],
+        ),
+        (
+            record(load_report={"got": LOADED}, versions={"device_name": "A"}),
+            record(load_report={"got": LOADED | {"device": "cuda:1"}}, versions={"device_name": "B"}),
+            [("GPU", "A", "B")],
+        ),
+        (record(counters={"distinct_tokens": 8}), record(counters={"distinct_tokens": 9}), []),
+        (record(tokens=512), record(tokens=2048), [("tokens", 512, 2048)]),
+        (record(), {"not_measured": "no room"}, [("measured", "yes", "no: no room")]),
+        ({"model": "a"}, {"questions": 4, "model": "a"}, [("questions", None, 4)]),
+        ({"counts": {"one": 3.5, "two": 8}}, {"counts": {"one": 2, "two": 9}}, [("questions", 8, 9)]),
+        ({"model": "a", "got": LOADED}, {"model": "b", "got": LOADED}, [("model", "a", "b")]),
+    ],
+    ids=[
+        *("questions", "what follows from them", "data", "prompts", "weights", "device and dtype", "GPU"),
+        *("tokens computed", "tokens", "not measured", "not recorded", "several ways", "model"),
+    ],
+)
+def test_other_work_is_told_by_what_was_recorded(was: Any, now: Any, told: list[tuple[str, Any, Any]]) -> None:
+    assert differences(work_of(was), work_of(now)) == told
+
+
+def test_fewer_tokens_computed_for_the_same_tokens_are_the_same_work_and_so_is_another_path_to_the_model() -> None:
+    faster = record(counters=COUNTERS | {"tokens_computed": 1, "padding_tokens": 0}, model="/elsewhere")
+    assert differences(work_of(record()), work_of(faster)) == []
+    assert work_of({"fingerprints": 1, "counts": [], "load_report": {"got": None}}) == {}  # another plugin's
+
+
+def test_a_case_that_did_other_work_is_red_under_a_gate_and_a_line_without_one() -> None:
+    same, *cases = (f"{MMLU}[{n}]" for n in range(5))
+    runs, now = saved(same, *cases, did=record()), timed(same, questions=4) | timed(*cases, questions=4_000)
+    findings, notes = compare_findings(runs, now, Collected(kept=set(now)), ALL)
+    assert [finding.case for finding in findings] == cases
+    assert (findings[0].expected, findings[0].got) == ("questions 4", "questions 4,000")
+    assert findings[0].note == "other work than in the saved run: not comparable"
+    assert notes == []
+    listed = "; ".join(f"test_mmlu[{n}] (questions 4, now 4,000)" for n in (1, 2, 3))
+    assert other_work_lines(runs, now) == [f"other work than in the saved run: {listed}; and 1 more: not comparable"]
+    assert other_work_lines(runs, timed(same, questions=4)) == []
+
+
+def test_of_several_saved_runs_one_of_other_work_is_enough() -> None:
+    runs = saved("f::a", did=record())
+    runs.add({}, {"machine_info": {}, "benchmarks": [{"fullname": "f::a", "extra_info": record(questions=9)}]})
+    assert runs.other_work(timed("f::a", questions=4)) == {"f::a": [("questions", 9, 4)]}
 
 
 def test_a_floor_of_a_slow_optimisation_may_be_below_one() -> None:

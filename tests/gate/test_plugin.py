@@ -169,6 +169,23 @@ def test_a_comparison_with_a_saved_run_passes_and_with_a_renamed_case_or_another
     moved.stdout.fnmatch_lines(["*--benchmark-compare*another machine prove nothing"])
 
 
+def test_a_comparison_with_other_work_fails(expected: Gated) -> None:
+    expected("--benchmark-autosave")
+    fewer = expected("--gate", "--benchmark-compare", *QUIET, padded={"record": {"questions": 2}})
+    assert fewer.ret == 1
+    fewer.stdout.fnmatch_lines(["test_mmlu[[]padded]*--benchmark-compare*questions 4*questions 2*not comparable"])
+    fewer.stdout.no_fnmatch_line("test_mmlu[[]unbatched]*--benchmark-compare*")
+
+
+def test_without_a_gate_a_comparison_with_other_work_is_told_under_the_table(gated: Gated) -> None:
+    gated("--benchmark-autosave")
+    fewer = gated("--benchmark-compare", *QUIET, padded={"record": {"questions": 2}})
+    assert fewer.ret == 0
+    said = "other work than in the saved run: test_mmlu[[]padded] (questions 4, now 2): not comparable"
+    fewer.stdout.fnmatch_lines(["* benchmark: *", "Legend:", said])
+    gated("--benchmark-compare", *QUIET).stdout.no_fnmatch_line("other work*")
+
+
 def test_workers_that_run_a_model_are_compared_as_one_process_is(
     run_suite: RunSuite, pytester: pytest.Pytester
 ) -> None:

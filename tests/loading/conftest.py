@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,19 @@ def _each_test_logs_anew() -> None:
 
 
 @pytest.fixture
-def compile_with(monkeypatch: pytest.MonkeyPatch) -> CompileWith:
+def compile_with(monkeypatch: pytest.MonkeyPatch) -> Iterator[CompileWith]:
     """What is compiled from now on goes to this backend, which knows no options of torch's own compiler."""
     real = torch.compile
 
     def use(backend: Any) -> None:
-        monkeypatch.setattr(torch, "compile", lambda function, options, **rest: real(function, backend=backend, **rest))
+        def compile_(function: Any, options: object = None, **rest: Any) -> Any:
+            return real(function, backend=backend, **rest)
+
+        monkeypatch.setattr(torch, "compile", compile_)
         torch._dynamo.reset()
 
-    return use
+    yield use
+    torch._dynamo.reset()
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
-"""Nothing is compiled so that its numbers hang on how long something took."""
+"""What a run compiles is compiled so that no bit of it depends on how long something took."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from evalsuite.config import InferenceConfig
 from evalsuite.generation._pooled import _compiled_choose
 from evalsuite.loading.artefacts import INDUCTOR_VARIABLE, TRITON_VARIABLE
-from evalsuite.loading.compiler import CHOSEN_BY_SHAPE, compiled
+from evalsuite.loading.compiler import compiled
 from evalsuite.loading.compiling import compile_forward
 from evalsuite.loading.fusing import advice_is_no_error, decoder_layers, fused_layers, part_of_layer
 from evalsuite.loading.report import StepsDown
@@ -24,8 +24,11 @@ TOKENS, HIDDEN = 16_384, 2_560
 """As many as a pack and a Qwen3-4B have: a norm of so many numbers has variants that take the same time."""
 
 
+BY_HEURISTIC = {"deterministic": True}
+
+
 @pytest.fixture
-def settings(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     """With what each graph is given to torch's own compiler; it runs as it was traced."""
     given: list[dict[str, Any]] = []
 
@@ -37,14 +40,15 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     monkeypatch.setattr("torch._inductor.compile_fx.compile_fx", compile_fx)
     torch._dynamo.reset()
-    return given
+    yield given
+    torch._dynamo.reset()  # what ran as it was traced would do so in the tests to come
 
 
 def through(forward: Callable[..., Any], hidden: torch.Tensor) -> torch.Tensor:
     return 2 * forward(hidden)
 
 
-def test_layers_and_their_parts_are_compiled_by_shape(settings: list[dict[str, Any]]) -> None:
+def test_layers_and_their_parts_are_compiled_by_heuristic(settings: list[dict[str, Any]]) -> None:
     model, parted = make_model("qwen3"), make_model("gpt2")
     with torch.inference_mode():
         for dynamic in (False, True):
@@ -52,22 +56,22 @@ def test_layers_and_their_parts_are_compiled_by_shape(settings: list[dict[str, A
                 model(IDS, use_cache=False)
             with fused_layers(parted, dynamic=dynamic):
                 part_of_layer(through, decoder_layers(parted)[-1])(torch.ones(1, 4, 32))
-    assert settings == [CHOSEN_BY_SHAPE] * 4
+    assert settings == [BY_HEURISTIC] * 4
 
 
 @pytest.mark.parametrize("use_cache", [False, True])
-def test_a_compiled_forward_is_compiled_by_shape(settings: list[dict[str, Any]], use_cache: bool) -> None:
+def test_a_compiled_forward_is_compiled_by_heuristic(settings: list[dict[str, Any]], use_cache: bool) -> None:
     model = make_model("qwen3")
     assert compile_forward(model, InferenceConfig(torch_compile=True, device="cpu"), "cpu", StepsDown(strict=True))
     with torch.inference_mode():
         model(IDS, use_cache=use_cache)
-    assert settings == [CHOSEN_BY_SHAPE]
+    assert settings == [BY_HEURISTIC]
 
 
-def test_the_choice_of_a_token_is_compiled_by_shape(settings: list[dict[str, Any]]) -> None:
+def test_the_choice_of_a_token_is_compiled_by_heuristic(settings: list[dict[str, Any]]) -> None:
     with torch.inference_mode():
         _compiled_choose.__wrapped__()(torch.randn(2, 16), None, None)
-    assert settings == [CHOSEN_BY_SHAPE]
+    assert settings == [BY_HEURISTIC]
 
 
 def projected(hidden: torch.Tensor, gain: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -82,11 +86,30 @@ def projected_and_doubled(hidden: torch.Tensor, gain: torch.Tensor, weight: torc
 
 
 @pytest.fixture
-def compiled_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing was compiled before, in this process or another."""
+def compiled_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Nothing was compiled before, in this process or another, and nothing is kept."""
     for variable in (INDUCTOR_VARIABLE, TRITON_VARIABLE):
         monkeypatch.setenv(variable, str(tmp_path / variable))
     torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.mark.usefixtures("compiled_anew")
+def test_the_setting_holds_for_every_graph_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor.graph import GraphLowering
+
+    found: list[bool] = []
+
+    def lowering(*_: object, **__: object) -> None:
+        found.append(torch._inductor.config.deterministic)
+        raise ZeroDivisionError  # what comes of it takes a compiler of C++, and long
+
+    monkeypatch.setattr(GraphLowering, "__init__", lowering)
+    for function in (torch.sin, torch.cos):
+        with torch.inference_mode(), advice_is_no_error(), pytest.raises(torch._dynamo.exc.BackendCompilerFailed):
+            compiled(function, dynamic=False)(torch.ones(4))
+    assert found == [True, True]
 
 
 def bits_before_and_after(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from evalsuite.config import InferenceConfig
-from evalsuite.errors import ConfigError, ModelLoadError
+from evalsuite.errors import ConfigError, EvalsuiteError, ModelLoadError
 from evalsuite.loading import LoadedModel, load
 from evalsuite.pool import ModelPool
 from tests.loading.conftest import SaveModel
@@ -169,3 +169,28 @@ def test_a_model_that_cannot_be_loaded_evicts_nobody(one: InferenceConfig, tmp_p
     with pytest.raises(ModelLoadError):
         pool.get(one.replace(model=str(tmp_path / "gone")))
     assert pool.resident == (one,)
+
+
+def test_a_model_is_looked_for_without_loading_it(one: InferenceConfig, tmp_path: Path) -> None:
+    pool = ModelPool(loader=lambda config: pytest.fail("loaded"))
+    for config in (one, one.replace(model="nano"), one.replace(model="shape:qwen3-4b")):
+        pool.look_for(config)
+    tmp_path.joinpath("bare").mkdir()
+    for model, reason in (
+        ("shape:nothing", "expected shape: and one of"),
+        (str(tmp_path / "gone"), "no such directory"),
+        (str(tmp_path / "bare"), r"config\.json: no such file"),
+    ):
+        with pytest.raises(EvalsuiteError, match=reason):
+            pool.look_for(one.replace(model=model))
+        with pytest.raises(EvalsuiteError, match="the first case that needed it says why"):
+            pool.get(one.replace(model=model))
+
+
+def test_a_hub_model_is_looked_for_by_its_configuration_alone(
+    one: InferenceConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *what: asked.append(what))
+    ModelPool().look_for(one.replace(model="someone/tiny"))
+    assert asked == [("someone/tiny", "config.json")]

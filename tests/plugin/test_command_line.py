@@ -1,9 +1,10 @@
 """What the command line offers, selects and refuses before a model is touched."""
 
 import re
+import resource
 import subprocess
 import sys
-import time
+import tomllib
 
 import pytest
 
@@ -34,35 +35,59 @@ def test_all_options_are_explained_in_one_group(project: pytest.Pytester) -> Non
     assert "--strict-config" in title
 
 
-def test_collecting_the_benchmarks_takes_under_three_seconds_and_no_torch() -> None:
+def test_the_help_says_what_bounds_the_rows_of_a_forward_by_default(project: pytest.Pytester) -> None:
+    from evalsuite.generation.continuous import ROWS, ROWS_ON_CPU
+
+    text = " ".join(project.runpytest_inprocess("--help").stdout.str().split())
+    assert f"(default: what --token-budget allows; continuous: {ROWS}, on the CPU {ROWS_ON_CPU})" in text
+
+
+def test_a_case_that_fails_before_it_is_timed_brings_no_warning_and_nothing_to_compare_with_is_no_error(
+    pytester: pytest.Pytester,
+) -> None:
+    """By this project's own filters."""
+    filters = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["filterwarnings"]
+    pytester.makefile(".toml", pyproject=f"[tool.pytest.ini_options]\nfilterwarnings = {filters}")
+    pytester.makepyfile("def test_fails(benchmark): raise ValueError('boom')")
+    result = pytester.runpytest_subprocess("--benchmark-compare", "-p", "no:cacheprovider")
+    result.assert_outcomes(failed=1)
+    result.stderr.fnmatch_lines(["*PytestBenchmarkWarning: Can't compare*"])
+    result.stdout.no_fnmatch_line("*not used at all*")
+
+
+def test_collecting_the_benchmarks_takes_little_work_and_no_torch() -> None:
     """These tests collect them again and again in one process, which torch does not survive being imported twice in."""
     code = """
 import sys, pytest
 pytest.main(["benchmarks", "--collect-only", "-q", "-p", "no:cacheprovider"])
 print("imported:", {"torch", "transformers", "datasets", "pandas"} & set(sys.modules))
 """
-    seconds = []
-    for _ in range(2):  # the better of two: the machine may be busy with other tests
-        start = time.perf_counter()
-        run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-        seconds.append(time.perf_counter() - start)
-    lines = run.stdout.splitlines()
+    lines, seconds = run_in_python(code)
     assert lines[-1] == "imported: set()"
     assert "benchmarks/test_mmlu.py::test_mmlu[padded]" in lines
-    assert min(seconds) < 3
+    assert seconds < 10
 
 
-def test_importing_evalsuite_takes_under_three_tenths_of_a_second_and_no_torch() -> None:
+def test_importing_evalsuite_takes_little_work_and_no_torch() -> None:
     code = """
-import sys, time
-start = time.perf_counter()
+import sys
 import evalsuite, evalsuite.tasks, evalsuite.config, evalsuite.results, evalsuite.faithful
-print(time.perf_counter() - start, {"torch", "transformers", "datasets", "pandas"} & set(sys.modules))
+print("imported:", {"torch", "transformers", "datasets", "pandas"} & set(sys.modules))
 """
-    printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    seconds, imported = printed.split(maxsplit=1)
-    assert imported.strip() == "set()"
-    assert float(seconds) < 0.3
+    lines, seconds = run_in_python(code)
+    assert lines == ["imported: set()"]
+    assert seconds < 2
+
+
+def run_in_python(code: str) -> tuple[list[str], float]:
+    """What a process of its own prints, and its CPU seconds: those of the clock depend on what else the machine does.
+
+    A bound on them is a few times what a slow machine takes, so that only work of another order is over it.
+    """
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return run.stdout.splitlines(), after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 @pytest.mark.parametrize("task", CASES)

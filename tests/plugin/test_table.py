@@ -17,6 +17,8 @@ def record(**changes: Any) -> dict[str, Any]:
     return {
         "case": "test_mmlu[padded]",
         "task": "mmlu",
+        "model": "nano",
+        "timed": True,
         "score": {"value": 0.8125, "stderr": 0.0244},
         "speed_up": {"ratio": 12.345, "low": 11.5, "high": 13.0, "note": ""},
         "counters": {"tokens_computed": 123456},
@@ -50,6 +52,26 @@ def test_what_is_not_known_is_not_made_up() -> None:
     assert " not timed " in lines[1]
     assert " 2.00x " in lines[2]
     assert "test_mmlu[padded]: timed once: a round takes 300 s" in lines
+
+
+def test_the_reference_gains_nothing_where_nothing_is_timed() -> None:
+    itself = {"ratio": 1.0, "low": None, "high": None, "rounds": 1, "note": "the reference itself"}
+    reference = {"speed_up": itself, "verdict": {"faithful": True, "summary": "reference"}}
+    assert " 1.00x " in closing_lines([record(**reference)])[1]
+    assert " not timed " in closing_lines([record(**reference, timed=False)])[1]
+
+
+def test_why_random_weights_have_no_score_is_told_once() -> None:
+    unscored = record(score=None, model="shape:qwen3-4b")
+    assert closing_lines([unscored, unscored])[3:].count("random weights: not scored") == 1
+    other_reason = [record(score=None), record(model="shape:qwen3-4b")]
+    assert not any("random weights" in line for line in closing_lines(other_reason))
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "1 batch"), (1200, "1,200 batches")])
+def test_batches_of_earlier_processes_are_counted(count: int, said: str) -> None:
+    resume = {"batches_recalled": count, "batches_run": 2, "not_used": ""}
+    assert f"test_mmlu[padded]: {said} recalled from earlier processes, 2 run" in closing_lines([record(resume=resume)])
 
 
 def test_steps_down_and_what_was_left_aside_stand_below_once() -> None:

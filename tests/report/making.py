@@ -132,8 +132,9 @@ def write_run(
     lines: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     requests: Sequence[ChoiceRequest] = (),
     name: str = NAME,
+    session: str | None = None,
 ) -> Path:
-    """A run's folder: records by case, their questions' lines, and the prompts of mmlu."""
+    """A run's folder: records by case, their questions' lines, and the prompts of mmlu. `session`: of its workers."""
     run = folder / name
     run.mkdir(parents=True)
     written = {}
@@ -143,7 +144,8 @@ def write_run(
             written[case]["answers"] = f"{len(written)}.jsonl"
             text = "".join(json.dumps(one) + "\n" for one in lines[case])
             (run / written[case]["answers"]).write_text(text, encoding="utf-8")
-    (run / "summary.json").write_text(json.dumps({"run": name, "cases": written}), encoding="utf-8")
+    about = {"provenance": {"session": session}} if session else {}
+    (run / "summary.json").write_text(json.dumps({"run": name, **about, "cases": written}), encoding="utf-8")
     if requests:
         keep_prompts(run, "mmlu", requests)
     return run

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from evalsuite.cli import USAGE_ERROR, main
-from tests.report.making import varied_run, write_run
+from tests.report.making import line, record, request, varied_run, write_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,12 +22,16 @@ def nano_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("nano")
     chosen = ["-k", "test_mmlu and (unbatched or padded)", "--limit", "10", "-p", "no:cacheprovider"]
     kept = ["--results", str(folder / "results"), f"--benchmark-histogram={folder / 'histogram'}"]
+    run_pytest("benchmarks/test_mmlu.py", *chosen, *kept)
+    return folder
+
+
+def run_pytest(*arguments: str) -> None:
     # Of the run that these tests are part of: they would make the inner run think that it is a worker.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
-    command = [sys.executable, "-m", "pytest", "benchmarks/test_mmlu.py", *chosen, *kept]
+    command = [sys.executable, "-m", "pytest", *arguments]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    return folder
 
 
 def test_a_real_run_becomes_one_page_with_its_prompts(nano_run, tmp_path, capsys):
@@ -51,6 +55,43 @@ def test_without_a_run_the_newest_of_the_default_folder_is_shown(tmp_path, monke
     varied_run(tmp_path / ".evalsuite")
     assert main(["report"]) == 0
     assert "test_batch_size[8]" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_without_a_run_all_workers_of_the_newest_are_shown(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder, answers = tmp_path / ".evalsuite", [line(request(0))]
+    for pid, case, session in ((1, "other", "before"), (2, "first", "now"), (3, "between", None), (4, "second", "now")):
+        write_run(
+            folder, {case: record(case, task=case)}, {case: answers}, name=f"20260101-00000{pid}-x", session=session
+        )
+    assert main(["report", "--without-prompts"]) == 0
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "8 in 2 tasks" in page
+    assert "1 run in 2 folders, the newest 20260101-000004-x" in page
+    assert capsys.readouterr().err == (
+        "evalsuite report: one run of workers: .evalsuite/20260101-000004-x, .evalsuite/20260101-000002-x\n"
+    )
+
+
+def test_a_real_run_of_two_workers_is_shown_whole(tmp_path, monkeypatch):
+    chosen = ["-k", "(mmlu or viquad) and padded and not unpadded", "--limit=4", "--reference-limit=2"]
+    chosen += ["-n2", "--dist=loadfile", "--benchmark-disable", "--results", str(tmp_path / ".evalsuite")]
+    run_pytest("benchmarks/test_mmlu.py", "benchmarks/test_viquad.py", *chosen)
+    assert len(list(tmp_path.glob(".evalsuite/*/summary.json"))) == 2
+    monkeypatch.chdir(tmp_path)
+    assert main(["report"]) == 0
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "8 in 2 tasks" in page
+    assert "test_mmlu[padded]" in page and "test_viquad[padded]" in page
+
+
+def test_runs_without_answers_are_named_in_one_line(tmp_path, capsys):
+    varied_run(tmp_path)
+    for day in (1, 2):
+        write_run(tmp_path, {}, name=f"2026020{day}-000000-x-1")
+    assert main(["report", str(tmp_path), "-o", str(tmp_path / "report.html")]) == 0
+    said = "evalsuite report: 2 runs without answers, not counted: 20260201-000000-x-1, 20260202-000000-x-1\n"
+    assert capsys.readouterr().err == said
 
 
 def test_without_a_run_those_without_answers_are_passed_over_and_named(tmp_path, monkeypatch, capsys):

@@ -71,6 +71,34 @@ def test_scores_stand_by_task_and_by_group_with_their_intervals(tmp_path):
     assert "anatomy 0.750 0.198 to 0.973 2" in words
 
 
+def test_by_group_says_of_which_case(tmp_path):
+    cases = {name: record(name, questions=count) for name, count in ((PADDED, 4), ("test_mmlu[packed]", 6))}
+    folded = re.search(r"<summary>(By group.*?)</summary>", page_of(write_run(tmp_path / "whole", cases)))[1]
+    assert folded == "By group, of test_mmlu[packed]: 2 groups"
+    folded = re.search(r"<summary>(By group.*?)</summary>", page_with(tmp_path / "narrowed", left_out=116))[1]
+    assert folded == "By group, of test_mmlu[padded], 4 of 120 (--limit): 2 groups"
+
+
+def test_a_narrowed_case_says_of_how_many_questions_its_score_is(tmp_path):
+    words = section(page_with(tmp_path / "narrowed", left_out=116), "scores")
+    assert "test_mmlu[padded] 0.750 0.301 to 0.954 4 of 120 (--limit)" in words
+    score = record(PADDED)["score"] | {"count": 3}
+    words = section(page_with(tmp_path / "unscored", left_out=116, score=score), "scores")
+    assert "3 scored, 4 of 120 (--limit)" in words
+
+
+def test_above_the_sections_stand_runs_without_answers_and_cases_of_an_older_run(tmp_path):
+    write_run(tmp_path, {PADDED: record(PADDED, questions=120)}, name="20260101-000000-nano-1")
+    write_run(tmp_path, {PADDED: record(PADDED, questions=10, left_out=110)}, name="20260102-000000-nano-1")
+    for number in (3, 4):
+        write_run(tmp_path, {}, name=f"2026010{number}-000000-nano-1")
+    page = page_of(tmp_path)
+    assert "2 runs, the newest 20260102-000000-nano-1" in page
+    assert "2 runs without answers, not counted: 20260103-000000-nano-1, 20260104-000000-nano-1<" in page
+    assert "Of an older run, since newer ones answered fewer questions: test_mmlu[padded].<" in page
+    assert "Of an older run" not in page_of(tmp_path / "20260101-000000-nano-1")
+
+
 def test_strategies_and_optimisations_stand_apart(tmp_path):
     cases = {
         PADDED: record(PADDED),

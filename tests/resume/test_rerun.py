@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -112,6 +114,52 @@ def test_a_summary_says_what_is_needed_to_run_it_again(tmp_path):
 @pytest.mark.parametrize(("now", "code"), [("A", 0), ("B", 1)])
 def test_the_exit_code_says_whether_every_answer_is_the_same(tmp_path, monkeypatch, capsys, now, code):
     then, later = made(tmp_path / "then", {"a": "A"}), made(tmp_path / "now", {"a": now})
-    monkeypatch.setattr("evalsuite.rerun.again", lambda run, results: later.path)
+    monkeypatch.setattr("evalsuite.rerun.again", lambda run, results: later)
     assert main(["rerun", str(then.path)]) == code
     assert ("the same answers" in capsys.readouterr().out) is (code == 0)
+
+
+def ended_early(folder: Path, *, command: Sequence[str] = ("benchmarks",)) -> Path:
+    """A run whose every case failed before its first answer, as with a model that is not there."""
+    known = {"command": [*command], "directory": str(folder.parent), "environment": {}}
+    run = ResultsRun(folder, label="nano", about={"provenance": known})
+    run.close(finished=True)
+    return run.path
+
+
+def test_a_run_without_answers_is_refused_before_anything_is_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("subprocess.Popen", lambda *_, **__: pytest.fail("something was run"))
+    path = ended_early(tmp_path / "then")
+    assert main(["rerun", str(path)]) == 2
+    shown = capsys.readouterr()
+    assert f"{path}: expected a run with answers, to compare new ones with; it was ended before its first" in shown.err
+    assert "the same answers" not in shown.out
+
+
+def test_a_run_whose_new_one_has_no_answers_was_not_run_again(tmp_path, monkeypatch, capsys):
+    """The command is a program that leaves a run without answers and ends as pytest does where tests failed."""
+    (tmp_path / "later").mkdir()
+    then = made(tmp_path / "then", {"a": "A"})
+    summary = json.loads((then.path / "summary.json").read_text())
+    summary["provenance"]["directory"] = str(tmp_path)
+    (then.path / "summary.json").write_text(json.dumps(summary))
+    program = tmp_path / "python"
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "import json, os, pathlib, sys\n"
+        "folder = pathlib.Path(sys.argv[sys.argv.index('--results') + 1]) / f'run-{os.getpid()}'\n"
+        "folder.mkdir()\n"
+        "(folder / 'summary.json').write_text(json.dumps({'cases': {}}))\n"
+        "sys.exit(1)\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    assert main(["rerun", str(then.path), "--results", str(tmp_path / "later")]) == 2
+    shown = capsys.readouterr()
+    assert f"expected answers, to compare with those of {then.path}; it was ended before its first answer" in shown.err
+    assert "ended with code 1" in shown.err
+    assert "answers" not in shown.out
+
+
+def test_no_questions_are_not_the_same_answers():
+    assert report_lines([])[-1] == "nothing compared: there is no answer in either run"

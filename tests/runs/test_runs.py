@@ -11,7 +11,7 @@ import pytest
 
 from evalsuite.errors import DataError
 from evalsuite.results import ResultsRun
-from evalsuite.runs import latest_run, read_run
+from evalsuite.runs import latest_answered_runs, latest_run, read_run
 from evalsuite.types import ChoiceScores, Graded
 
 
@@ -91,6 +91,58 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
         read_run(tmp_path)
     with pytest.raises(DataError, match="found none"):
         latest_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("gone", "{}: expected a run's folder, but there is nothing of that name; "),
+        ("empty", "{}: expected a run's folder, but there is no summary.json in this one; "),
+        ("file.txt", "{}: expected a run's folder, but this is a file; "),
+    ],
+)
+def test_where_no_run_is_one_sentence_says_why_and_what_to_give(tmp_path: Path, given: str, message: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file.txt").touch()
+    with pytest.raises(DataError) as raised:
+        read_run(tmp_path / given)
+    what_to_do = "give one of the folders in .evalsuite/ or in what --results named"
+    assert str(raised.value) == message.format(tmp_path / given) + what_to_do
+
+
+def test_for_a_folder_of_runs_one_is_to_be_given(run: Path) -> None:
+    with pytest.raises(DataError, match=r"there is no summary\.json in this one; give one of the folders in it$"):
+        read_run(run.parent)
+
+
+@pytest.mark.parametrize(
+    ("about", "session"),
+    [({}, None), ({"provenance": {"pid": 1}}, None), ({"provenance": {"session": "a1"}}, "a1")],
+)
+def test_the_session_of_workers_is_read_and_older_runs_have_none(
+    tmp_path: Path, about: dict, session: str | None
+) -> None:
+    assert read_run(ResultsRun(tmp_path, label="nano", about=about).path).session == session
+
+
+def test_the_latest_answered_run_is_of_all_its_workers_and_names_those_without_answers(tmp_path: Path) -> None:
+    cases = {"test_mmlu[padded]": {"answers": "x.jsonl"}}
+    for name, found, session in (
+        ("1-before", cases, "before"),
+        ("2-first", cases, "now"),
+        ("3-idle", {}, "now"),
+        ("4-alone", cases, None),
+        ("5-second", cases, "now"),
+        ("6-mistyped", {}, None),
+    ):
+        (tmp_path / name).mkdir()
+        document = {"run": name, "provenance": {"session": session}, "cases": found}
+        (tmp_path / name / "summary.json").write_text(json.dumps(document))
+    found, passed_over = latest_answered_runs(tmp_path)
+    assert [path.name for path in found] == ["5-second", "2-first"]
+    assert [reason.partition(":")[0] for reason in passed_over] == [str(tmp_path / n) for n in ("6-mistyped", "3-idle")]
+    shutil.rmtree(tmp_path / "5-second")
+    assert latest_answered_runs(tmp_path)[0] == [tmp_path / "4-alone"]
 
 
 def test_the_latest_run_is_the_one_that_began_last(tmp_path: Path) -> None:

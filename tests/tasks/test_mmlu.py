@@ -105,9 +105,9 @@ def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
 
 
 def test_missing_files_and_splits_say_what_was_expected(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"expected test/SUBJECT_test\.csv"):
+    with pytest.raises(DataError, match=r"expected test/SUBJECT_test\.csv.*check --data \(in Python data=\)"):
         MMLU.read(directory(tmp_path))
-    with pytest.raises(DataError, match="no such directory"):
+    with pytest.raises(DataError, match=r"no such directory.*pass --data DIR \(in Python data=DIR\)"):
         MMLU.read(directory(tmp_path / "nowhere"))
     with pytest.raises(ConfigError, match="expected split test, val, dev"):
         MMLU.read(directory(tmp_path), split="train")
@@ -170,10 +170,14 @@ def test_a_hub_row_without_a_field_is_named(tmp_path: Path, datasets_cache: Path
         MMLU.read(DataSource(kind="hub", path=str(tmp_path)))
 
 
-def test_files_without_a_row_are_refused(tmp_path: Path) -> None:
-    write_mmlu(tmp_path, "test", "law", [])
-    with pytest.raises(DataError, match=r"mmlu: expected questions to score in .*, got none: it has no rows"):
-        MMLU.read(directory(tmp_path))
+@pytest.mark.parametrize("text", [b"", b"\xef\xbb\xbf", b"\n\r\n"], ids=["empty", "byte order mark", "blank lines"])
+@pytest.mark.parametrize("split", ["test", "dev"])
+def test_a_file_without_a_row_is_refused_and_not_passed_over(tmp_path: Path, split: str, text: bytes) -> None:
+    write_mmlu(tmp_path, "test", "art", [ROW])
+    write_mmlu(tmp_path, "dev", "art", [ROW])
+    write_mmlu(tmp_path, split, "law", []).write_bytes(text)
+    with pytest.raises(DataError, match=rf"law_{split}.csv: expected rows of question, .*remove it to leave out law"):
+        MMLU.read(directory(tmp_path), shots=1)
 
 
 def test_an_unreachable_hub_says_what_to_do_and_is_not_tried_for_long(
@@ -190,7 +194,8 @@ def test_an_unreachable_hub_says_what_to_do_and_is_not_tried_for_long(
     monkeypatch.setattr("huggingface_hub.file_download.get_hf_file_metadata", no_request)
     monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", no_request)
     before = (constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE)
-    said = r"cais/mmlu.*configuration all, split test.*not reached: no route to host\. Pass --data DIR .*HF_HUB_OFFLINE"
+    said = r"cais/mmlu.*configuration all, split test.*not reached: no route to host\. "
+    said += r"Pass --data DIR \(in Python data=DIR\).*--data sample \(data='sample'\).*HF_HUB_OFFLINE"
     with pytest.raises(DataError, match=said):
         MMLU.read(DataSource(kind="hub"))
     assert before == (constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE)

@@ -122,9 +122,21 @@ def test_only_a_line_feed_ends_a_jsonl_row(tmp_path: Path, separator: str) -> No
     assert f"một{separator}hai" in example.body
 
 
-def test_a_repeated_id_is_kept_under_a_marked_id(tmp_path: Path) -> None:
-    data = VMLU.read(write(tmp_path, "dev", [vmlu_row(1), vmlu_row(1)]))
-    assert [e.id for e in data.examples] == ["vmlu/dev/58-0001", "vmlu/dev/58-0001#2"]
+def test_a_repeated_id_is_kept_under_a_marked_id_and_noted(tmp_path: Path) -> None:
+    data = VMLU.read(write(tmp_path, "dev", [vmlu_row(1), vmlu_row(2), vmlu_row(1)]))
+    assert [e.id for e in data.examples] == ["vmlu/dev/58-0001", "vmlu/dev/58-0002", "vmlu/dev/58-0001#2"]
+    assert data.notes == {"with the id of an earlier row: scored all the same": 1}
+
+
+def test_an_id_of_one_split_may_stand_in_another(tmp_path: Path) -> None:
+    write(tmp_path, "dev", [vmlu_row(1)])
+    data = VMLU.read(write(tmp_path, "valid", [vmlu_row(1, question="Một câu khác?")]), split="valid", shots=1)
+    assert [e.id for e in data.examples] == ["vmlu/valid/58-0001"]
+
+
+def test_a_file_without_a_row_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"vmlu: expected questions to score in .*, got none: it has no rows"):
+        VMLU.read(write(tmp_path, "dev", []))
 
 
 def test_broken_json_is_named_by_row(tmp_path: Path) -> None:
@@ -136,5 +148,5 @@ def test_broken_json_is_named_by_row(tmp_path: Path) -> None:
 
 
 def test_the_hub_is_refused_with_the_remedy() -> None:
-    with pytest.raises(DataError, match="pass --data DIR"):
+    with pytest.raises(DataError, match=r"pass --data DIR \(in Python data=DIR\)"):
         VMLU.read(DataSource(kind="hub"))

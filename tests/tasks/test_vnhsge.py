@@ -145,5 +145,5 @@ def test_splits_of_the_full_release_are_folders(tmp_path: Path) -> None:
 
 
 def test_the_hub_is_refused_with_the_remedy() -> None:
-    with pytest.raises(DataError, match="pass --data DIR"):
+    with pytest.raises(DataError, match=r"pass --data DIR \(in Python data=DIR\)"):
         VNHSGE.read(DataSource(kind="hub"))

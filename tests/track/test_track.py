@@ -132,13 +132,72 @@ def test_what_a_checkpoint_lacks_is_named(
     assert f"checkpoint-10: FAILED: ck/checkpoint-10: {said}" in capsys.readouterr().out
 
 
-def test_a_folder_without_checkpoints_says_what_is_looked_for(
-    calls: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("there", "instead"),
+    [
+        ([], "nothing that looks like one"),
+        (["logs", "samples"], "passed over, neither weights in it nor a step in its name: logs, samples"),
+        (["step_500"], "step_500: skipped: no weights in it, or not yet"),
+    ],
+    ids=["empty", "other folders", "half-written"],
+)
+def test_a_folder_without_checkpoints_is_refused_by_what_is_looked_for(
+    calls: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], there: list[str], instead: str
 ) -> None:
     (tmp_path / "ck").mkdir()
-    assert track("--model", "nano") == 0
+    for name in there:
+        (tmp_path / "ck" / name).mkdir()
+    assert track("--model", "nano") == 2
+    error = capsys.readouterr().err
+    assert f"ck: expected checkpoints to evaluate, found none ({instead}). A checkpoint is a folder named" in error
+    assert "or wait for the first one by --watch SECONDS" in error
+    assert not Path("out").exists(), "what was asked for by mistake leaves nothing"
+
+
+def test_torch_is_not_imported_to_find_no_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "ck" / "logs").mkdir(parents=True)
+    (tmp_path / "ck" / "logs" / "events.json").touch()
+    code = "import sys; from evalsuite.cli import main; print(main(['track', 'ck']), 'torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert run.stdout == "2 False\n"
+
+
+def test_a_watched_folder_waits_for_its_first_checkpoint(
+    calls: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ck").mkdir()
+    monkeypatch.setattr("evalsuite.commands.track.time.sleep", first_then_interrupt(tmp_path / "ck"))
+    assert track("--model", "nano", "--watch", "5") == 130
     out = capsys.readouterr().out
     assert "0 checkpoints in ck" in out and "a checkpoint is a folder named step_500, ckpt-1000" in out
+    assert out.count("waiting for the first one") == 1
+    assert calls == ["step_10"]
+
+
+def first_then_interrupt(folder: Path) -> Callable[[float], None]:
+    """A sleep in which a first checkpoint is written, after one in which nothing is; then Ctrl-C."""
+    looks = iter([lambda: None, lambda: write_checkpoint(folder, "step_10", 0.1)])
+
+    def sleep(seconds: float) -> None:
+        look: Callable[[], object] | None = next(looks, None)
+        if look is None:
+            raise KeyboardInterrupt
+        look()
+
+    return sleep
+
+
+def test_scores_of_checkpoints_that_are_all_deleted_are_shown(
+    calls: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    track("--model", "nano")
+    for name in NOISES:
+        shutil.rmtree(folder / name)
+    capsys.readouterr()
+    assert track("--model", "nano") == 0
+    assert re.search(r"step_1000 +1,000 +1\.000", capsys.readouterr().out)
+    assert track("--model", "nano", "--shots", "2") == 2, "by these options none was evaluated"
 
 
 def test_folders_that_are_passed_over_are_named_in_one_line(

@@ -68,16 +68,34 @@ def test_a_message_is_compared_as_a_whole_line_of_plain_text(printed: str, messa
 
 
 def test_a_model_that_cannot_be_loaded_is_explained_by_one_case_and_named_by_the_others(lab: Lab) -> None:
-    lab.path.joinpath("empty").mkdir()
-    lines = [line for line in lab.run("--model", "./empty").splitlines() if line.startswith("ModelFilesError: ")]
+    lab.path.joinpath("bare").mkdir()
+    lab.path.joinpath("bare/config.json").write_text("[1, 2]")
+    lines = [line for line in lab.run("--model", "./bare").splitlines() if line.startswith("ModelFilesError: ")]
     assert lines == [
-        "ModelFilesError: empty/config.json: no such file, and a model directory needs it",
+        "ModelFilesError: bare/config.json: expected a JSON object, found list",
         *[
-            "ModelFilesError: ./empty could not be loaded; the first case that needed it says why: "
-            "empty/config.json: no such file, and a model directory ..."
+            "ModelFilesError: ./bare could not be loaded; the first case that needed it says why: "
+            "bare/config.json: expected a JSON object, found list"
         ]
         * 2,
     ]
+
+
+def test_a_directory_without_a_model_is_said_once_before_anything_runs(lab: Lab) -> None:
+    lab.path.joinpath("empty").mkdir()
+    printed = lab.run("--model", "./empty", timed=True)
+    assert [line for line in printed.splitlines() if "empty" in line] == [
+        "ERROR: --model: no config.json in ./empty. Give the directory that holds config.json, weights and tokenizer"
+    ]
+
+
+def test_a_name_that_no_hub_knows_is_said_before_data_are_fetched(lab: Lab) -> None:
+    lab.patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    printed = lab.run("--model", "someone/nothing", "--data", "hub")
+    first, *others = [line for line in printed.splitlines() if line.startswith(("ModelFilesError", "DataError"))]
+    assert first.startswith("ModelFilesError: model: 'someone/nothing' is no directory here, nor in the hub's cache")
+    assert len(others) == 2
+    assert all("could not be loaded; the first case that needed it says why" in line for line in others)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,10 @@ __all__ = [
 def workspace_bytes(
     *, cells: int, heads: int, value_dim: int, shapes: Sequence[LayerShape], tokens: int, quantised: bool
 ) -> int:
-    """What steps and packs take beside the pool; arguments as of `decode_workspace_bytes` and `copied_bytes`."""
+    """What steps and packs take beside the pool; arguments as of `decode_workspace` and `copied_bytes`.
+
+    Args:
+        quantised: whether the pool keeps numbers in 8 bits, so that packs copy.
+    """
     copied = copied_bytes(shapes, tokens=tokens) if quantised else 0
     return decode_workspace_bytes(cells=cells, heads=heads, value_dim=value_dim) + copied

@@ -71,8 +71,8 @@ def fused_prefill(pack: PoolPack, device: torch.device) -> PoolAttend:
 
 
 def copied_bytes(shapes: Sequence[LayerShape], *, tokens: int) -> int:
-    """Of a quantised pool the copy of what a pack attends to. (Of a pool of more than `MOST_ELEMENTS`, too, something
-    is copied: little beside what such a pool takes, and not counted.)
+    """What the copy takes that is made of what a pack attends to, where the pool keeps 8-bit numbers. (Of one of more
+    than `MOST_ELEMENTS`, too, something is copied: little beside what such a pool takes, and not counted.)
 
     Args:
         shapes: of the layers, one of which is copied at a time.

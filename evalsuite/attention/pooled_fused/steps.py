@@ -111,7 +111,7 @@ def decode_workspace(
 
 
 def decode_workspace_bytes(*, cells: int, heads: int, value_dim: int) -> int:
-    """That `decode_workspace` takes."""
+    """What the tensors of `decode_workspace` take, all of fp32; arguments as there."""
     return 4 * cells * heads * (value_dim + 2)
 
 
