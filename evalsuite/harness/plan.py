@@ -50,7 +50,7 @@ def plan_case(
 
     Raises:
         CannotRun: before any data is read, or after a model turned out to have stepped down.
-        EvalsuiteError: the data cannot be read; no model has been loaded then.
+        EvalsuiteError: there is no such model, or the data cannot be read; no model has been loaded then.
     """
     changed = _path(session, strategy, change)
     _require_determinism(changed)

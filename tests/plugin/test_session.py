@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from evalsuite.config import ExecutionOptions, InferenceConfig
-from evalsuite.errors import DataError, JudgeError
+from evalsuite.errors import DataError, JudgeError, ModelLoadError
 from evalsuite.harness import session as module
 from evalsuite.harness.case import Case
 from evalsuite.harness.plan import CannotRun, plan_case
@@ -73,7 +73,8 @@ def test_the_reference_runs_without_compiled_graphs_and_flash_kernels(asked: str
 
 def session_with_a_cache(dtype: str) -> EvaluationSession:
     session = bare_session(config=InferenceConfig(), execution=ExecutionOptions(kv_cache_dtype=dtype))
-    session.pool = SimpleNamespace(get=lambda _: SimpleNamespace(report=SimpleNamespace(got={"attention": "sdpa"})))
+    loaded = SimpleNamespace(report=SimpleNamespace(got={"attention": "sdpa"}))
+    session.pool = SimpleNamespace(get=lambda _: loaded, look_for=lambda _: None)
     session.data = lambda _: None
     return session
 
@@ -89,10 +90,23 @@ def test_no_model_is_loaded_for_data_that_cannot_be_read(monkeypatch: pytest.Mon
     monkeypatch.setattr(module, "get_task", lambda _: SimpleNamespace(read=read))
     options = {"data_source": lambda: None, "split": None, "shots": 0}
     session = bare_session(config=InferenceConfig(), execution=ExecutionOptions(), **options)
-    session.pool = SimpleNamespace(get=lambda _: pytest.fail("a model was loaded"))
+    looked_for = []
+    session.pool = SimpleNamespace(get=lambda _: pytest.fail("a model was loaded"), look_for=looked_for.append)
     for baseline in (None, {"strategy": "unbatched"}):
         with pytest.raises(DataError, match="no such folder"):
             planned(session, "mmlu", "packed", baseline)
+    assert looked_for == [InferenceConfig()] * 2
+
+
+def test_no_data_are_read_for_a_model_that_is_none() -> None:
+    def refuse(config: InferenceConfig) -> None:
+        raise ModelLoadError("no such model")
+
+    session = bare_session(config=InferenceConfig(), execution=ExecutionOptions())
+    session.pool = SimpleNamespace(get=lambda _: pytest.fail("a model was loaded"), look_for=refuse)
+    session.data = lambda _: pytest.fail("data were read")
+    with pytest.raises(ModelLoadError, match="no such model"):
+        planned(session, "mmlu", "packed")
 
 
 @pytest.mark.parametrize("change", [{"attention": "flash_attention_2"}, {}], ids=["changed", "baseline"])
