@@ -8,23 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.trimmed import measured_cases, one_setting, write_record
+from benchmarks.trimmed import OF_WAYS_IN_TURNS, measured_cases, one_setting, write_record
 
 TEST = "test_compiled_generation"
-KEPT = (
-    "seconds",
-    "counts",
-    "tokens",
-    "new_tokens",
-    "one_off_seconds",
-    "peak_bytes",
-    "fallbacks",
-    "speed_up",
-    "verdicts",
-    "verdict",
-    "execution",
-)
-"""What a record keeps of the case."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -33,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def trim(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Raises ValueError for runs that hold something else, or nothing that was measured, or of different settings."""
-    return one_setting(runs) | {"cases": measured_cases(runs, of=TEST, tests=(TEST,), kept=KEPT)}
+    return one_setting(runs) | {"cases": measured_cases(runs, of=TEST, tests=(TEST,), kept=OF_WAYS_IN_TURNS)}
 
 
 def compiled_rows(record: Mapping[str, Any]) -> list[tuple[str, ...]]:

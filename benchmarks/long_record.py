@@ -8,24 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.trimmed import measured_cases, one_setting, write_record
+from benchmarks.trimmed import OF_WAYS_IN_TURNS, measured_cases, one_setting, write_record
 from evalsuite.config import KV_CACHE_DTYPES
 
 TEST = "test_long_contexts"
-KEPT = (
-    "seconds",
-    "counts",
-    "tokens",
-    "new_tokens",
-    "one_off_seconds",
-    "peak_bytes",
-    "allowed_bytes",
-    "fallbacks",
-    "verdicts",
-    "verdict",
-    "execution",
-)
-"""What a record keeps of each case."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def trim(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Raises ValueError for runs that hold something else, or nothing that was measured, or of different settings."""
-    cases = measured_cases(runs, of=TEST, tests=(TEST,), kept=KEPT)
+    cases = measured_cases(runs, of=TEST, tests=(TEST,), kept=OF_WAYS_IN_TURNS)
     return one_setting(runs) | {"cases": cases}
 
 

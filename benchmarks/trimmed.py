@@ -10,6 +10,21 @@ from typing import Any
 
 from benchmarks.claims.turns import UNFINISHED
 
+OF_WAYS_IN_TURNS = (
+    "seconds",
+    "counts",
+    "tokens",
+    "new_tokens",
+    "one_off_seconds",
+    "peak_bytes",
+    "allowed_bytes",
+    "fallbacks",
+    "verdicts",
+    "verdict",
+    "execution",
+)
+"""What a record keeps of a case of `benchmarks.side_by_side`, where it has that. A ratio follows from the seconds."""
+
 
 def write_record(
     arguments: Sequence[str] | None, trim: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]], *, prog: str

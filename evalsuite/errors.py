@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class EvalsuiteError(Exception):
     """Base of every error that evalsuite raises on purpose."""
@@ -43,3 +45,8 @@ def anew(error: EvalsuiteError) -> EvalsuiteError:
 def first_line(error: BaseException) -> str:
     """An error's first line, at most 300 characters and without its full stop, to be quoted in another."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300].rstrip(".")
+
+
+def some(names: Sequence[str], most: int = 4) -> str:
+    """The first few of `names`, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")

@@ -9,6 +9,7 @@ from typing import Any
 from evalsuite.compare.comparing import ComparedCase, Comparison, MetricRow
 from evalsuite.compare.pairing import IN_A, IN_B
 from evalsuite.compare.speed import Speed
+from evalsuite.errors import some
 from evalsuite.harness.table import aligned
 from evalsuite.results import finite
 
@@ -160,9 +161,8 @@ def _notes(comparison: Comparison, every_change: bool) -> Iterator[str]:
 
 
 def _listed(names: Sequence[str], whole: bool) -> str:
-    shown = names if whole else names[:SHOWN_CASES]
-    more = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {more:,} more (--all shows them)" if more else "")
+    hint = "" if whole or len(names) <= SHOWN_CASES else " (--all shows them)"
+    return some(names, len(names) if whole else SHOWN_CASES) + hint
 
 
 def _code(text: str) -> str:

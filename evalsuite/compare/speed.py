@@ -117,9 +117,8 @@ def _no_common_baseline(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
 
     How many questions the baseline answers follows from how quick it was while warming up, so equal runs differ in it.
     They are spread evenly over the prompts' lengths (`measure.timing.timing_subset`). A choice costs what its prompt
-    does, so the mean costs of 16 questions and of 17 are about 1 % apart (drawn lengths, lognormal with a sigma of
-    0.7). A generation also costs what its answer does: the two means are 5 to 18 % apart where lengths of answers vary
-    by half, in every round alike, and the interval would not know.
+    does, so the mean costs of two such samples are alike. A generation also costs what its answer does, over which
+    nothing is spread: two samples differ in it, in every round alike, and the interval would not know.
     """
     one, other = a.get("speed_up") or {}, b.get("speed_up") or {}
     # An interval is recorded only for rounds timed in turns.

@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 
 import torch
 
-from evalsuite.errors import ConfigError, ModelFilesError, ModelLoadError, first_line
+from evalsuite.errors import ConfigError, ModelFilesError, ModelLoadError, first_line, some
 from evalsuite.loading.report import StepsDown
-from evalsuite.loading.sources import GENERATION_CONFIG, PICKLED, Source, some
+from evalsuite.loading.sources import GENERATION_CONFIG, PICKLED, Source
 
 _ATTENTION_WORDS = ("attention", "attn", "flash", "sdpa")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evalsuite.config import NANO_MODEL, SHAPE_PREFIX, InferenceConfig
-from evalsuite.errors import ModelFilesError, first_line
+from evalsuite.errors import ModelFilesError, first_line, some
 from evalsuite.shapes import get_shape
 
 SAFETENSORS = "model.safetensors"
@@ -265,8 +265,3 @@ def _product(shape: list[int]) -> int:
     for length in shape:
         total *= length
     return total
-
-
-def some(names: list[str], most: int = 4) -> str:
-    """The first few of `names`, and how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evalsuite.errors import ConfigError, EvalsuiteError
+from evalsuite.errors import ConfigError, EvalsuiteError, some
 from evalsuite.resume.lock import RunLock
 from evalsuite.tracking import scores as scoring
 from evalsuite.tracking.checkpoints import LOOKED_FOR, NO_CHECKPOINT, Checkpoint, Skipped, find_checkpoints
@@ -15,8 +15,6 @@ from evalsuite.tracking.state import Done, add_done, current, options_key, read_
 
 CSV = "track.csv"
 STATE_FOLDER = "state"
-MOST_NAMED = 4
-"""Of folders that are passed over."""
 
 Say = Callable[[str], None]
 
@@ -126,8 +124,7 @@ def _look(plan: Plan, key: str, given_up: frozenset[str]) -> _Found:
 def _left_aside(skipped: Sequence[Skipped]) -> Iterator[str]:
     """Folders that do not look like checkpoints share a line: a training run leaves many."""
     if others := [left.name for left in skipped if left.reason == NO_CHECKPOINT]:
-        more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
-        yield f"passed over, {NO_CHECKPOINT}: {', '.join(others[:MOST_NAMED])}{more}"
+        yield f"passed over, {NO_CHECKPOINT}: {some(others)}"
     yield from (f"{left.name}: skipped: {left.reason}" for left in skipped if left.reason != NO_CHECKPOINT)
 
 

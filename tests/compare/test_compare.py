@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import re
+import statistics
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from evalsuite.compare.opening import open_side
 from evalsuite.compare.settings import subject
 from evalsuite.config import ExecutionOptions
 from evalsuite.errors import DataError
+from evalsuite.measure.timing import timing_subset
 from tests.compare.making import answers, question, write_run
 
 MMLU = "test_mmlu[padded]"
@@ -316,3 +319,22 @@ def test_a_run_that_was_killed_is_said_to_be_unfinished(
     (killed / "journal" / "test_mmlu-padded.0.jsonl").touch()
     assert main([command, str(killed), *([str(killed)] if command == "compare" else [])]) == 2
     assert f"it is not finished; to finish it, give its options anew, with --resume={killed}" in capsys.readouterr().err
+
+
+def test_two_samples_of_a_baseline_cost_alike() -> None:
+    """So baselines of choices may have been timed on 16 and on 17 questions: a choice costs what its prompt does."""
+
+    def apart(left: list[int], right: list[int]) -> float:
+        return abs(statistics.mean(left) / statistics.mean(right) - 1)
+
+    spread, as_they_come = [], []
+    for seed in range(20):
+        drawn = random.Random(seed)
+        lengths = {f"{i:03}": round(100 * drawn.lognormvariate(0, 0.7)) for i in range(200)}
+        few, more = ([lengths[id_] for id_ in timing_subset(lengths, count)] for count in (16, 17))
+        spread.append(apart(few, more))
+        in_order = list(lengths.values())
+        as_they_come.append(apart(in_order[:16], in_order[-17:]))
+    assert max(spread) < 0.05
+    assert statistics.mean(spread) < 0.02
+    assert statistics.mean(as_they_come) > 0.1, "what is not spread would not do"
